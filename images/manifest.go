@@ -1,0 +1,122 @@
+package images
+
+// ManifestKind identifies the manifest of a baked image.
+const ManifestKind = "ImageManifest"
+
+// Names of the files in an output folder.
+const (
+	ManifestFile = "manifest.json"
+	DiskFile     = "disk.raw.zst"
+	BlockMapFile = "disk.blockmap.json"
+	KernelFile   = "pxe/vmlinuz"
+	InitrdFile   = "pxe/initrd.img"
+	IPXEFile     = "pxe/ipxe.efi"
+)
+
+// Labels of the GPT partitions of an installed disk. The first three are in
+// the image; Ignition makes the others on first boot.
+const (
+	LabelESP        = "esp"
+	LabelSeed       = "k8snode-seed"
+	LabelRoot       = "k8snode-root"
+	LabelState      = "k8snode-state"
+	LabelEtcd       = "k8snode-etcd"
+	LabelContainers = "k8snode-containers"
+)
+
+// A Manifest describes one baked image. Digests are lower-case hexadecimal
+// SHA-256.
+type Manifest struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Name is the recipe's name, ID the digest of the resolved recipe and of
+	// every input: two images with one ID hold the same bytes.
+	Name     string   `json:"name"`
+	ID       string   `json:"id"`
+	Kernel   string   `json:"kernel"`
+	Ignition Ignition `json:"ignition"`
+	// Kubernetes is the version of the baked kubeadm, for instance v1.37.2.
+	Kubernetes string     `json:"kubernetes,omitempty"`
+	Disk       DiskInfo   `json:"disk"`
+	Artifacts  []Artifact `json:"artifacts"`
+	Inputs     []Input    `json:"inputs"`
+}
+
+// Ignition names the Ignition in the image and the newest config
+// specification that it reads.
+type Ignition struct {
+	Version string `json:"version"`
+	MaxSpec string `json:"maxSpec"`
+}
+
+// DiskInfo describes the raw disk image; sizes are in bytes.
+type DiskInfo struct {
+	Size       int64       `json:"size"`
+	SectorSize int         `json:"sectorSize"`
+	GUID       string      `json:"guid"`
+	Partitions []Partition `json:"partitions"`
+}
+
+// Partition is one GPT entry; Start and Size are in bytes.
+type Partition struct {
+	Label string `json:"label"`
+	Type  string `json:"type"`
+	GUID  string `json:"guid"`
+	Start int64  `json:"start"`
+	Size  int64  `json:"size"`
+}
+
+// Artifact is a file of the output folder.
+type Artifact struct {
+	Path   string `json:"path"`
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+// Input is one thing that the image was made from.
+type Input struct {
+	// Source is deb, gomod or file.
+	Source  string `json:"source"`
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	SHA256  string `json:"sha256"`
+}
+
+// Artifact returns the artifact at path, a slash-separated path below the
+// output folder.
+func (m Manifest) Artifact(path string) (Artifact, bool) {
+	for _, a := range m.Artifacts {
+		if a.Path == path {
+			return a, true
+		}
+	}
+	return Artifact{}, false
+}
+
+// A BlockMap lists the non-zero blocks of a raw disk image and where each is
+// in the compressed file. Every block is one zstd frame, so that a reader can
+// fetch, check and write blocks in any order, and resume after any of them.
+// Ranges of the disk that no block covers are zero in the image and need not
+// be written to a disk whose other content is erased or irrelevant.
+type BlockMap struct {
+	// Version is 1.
+	Version int `json:"version"`
+	// Size of the raw image in bytes.
+	Size int64 `json:"size"`
+	// Blocks in ascending order of Offset, without overlap. The block at
+	// offset 0 holds the protective MBR and the primary GPT: a disk without
+	// it does not boot, so a writer writes it last.
+	Blocks []Block `json:"blocks"`
+}
+
+// Block is a range of the raw image.
+type Block struct {
+	// Offset and Length are of the raw image, in bytes.
+	Offset int64 `json:"offset"`
+	Length int64 `json:"length"`
+	// SHA256 is of the raw bytes.
+	SHA256 string `json:"sha256"`
+	// StoredOffset and StoredLength are of the compressed file.
+	StoredOffset int64 `json:"storedOffset"`
+	StoredLength int64 `json:"storedLength"`
+}

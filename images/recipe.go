@@ -1,0 +1,170 @@
+package images
+
+import "time"
+
+// APIVersion and RecipeKind identify a recipe document.
+const (
+	APIVersion = "k8snode.io/v1alpha1"
+	RecipeKind = "Image"
+)
+
+// A Recipe says what an image is. It holds no paths of the machine that bakes
+// it: relative paths are relative to the folder of the recipe.
+type Recipe struct {
+	APIVersion string   `yaml:"apiVersion" json:"apiVersion"`
+	Kind       string   `yaml:"kind" json:"kind"`
+	Metadata   Metadata `yaml:"metadata" json:"metadata"`
+	Spec       Spec     `yaml:"spec" json:"spec"`
+}
+
+// Metadata names a recipe.
+type Metadata struct {
+	// Name is an RFC 1123 label; it is also the default output folder.
+	Name string `yaml:"name" json:"name"`
+}
+
+// Spec is the content of an image.
+type Spec struct {
+	// Epoch is the timestamp of every file and file system, RFC 3339.
+	Epoch        time.Time    `yaml:"epoch" json:"epoch"`
+	Distribution Distribution `yaml:"distribution" json:"distribution"`
+	Kernel       Kernel       `yaml:"kernel" json:"kernel"`
+	// Packages are Debian package names, "name" or "name/suite".
+	Packages []string `yaml:"packages" json:"packages"`
+	// Modules are Go modules whose programs are compiled into the image.
+	Modules    []Module    `yaml:"modules" json:"modules"`
+	Containers []Container `yaml:"containers" json:"containers"`
+	// Sysctls become /usr/lib/sysctl.d/90-k8snode.conf, sorted by key.
+	Sysctls map[string]string `yaml:"sysctls" json:"sysctls"`
+	// KernelModules are loaded at boot, before the sysctls are applied.
+	KernelModules []string `yaml:"kernelModules" json:"kernelModules"`
+	// Journald holds keys of the [Journal] section.
+	Journald map[string]string `yaml:"journald" json:"journald"`
+	Units    []Unit            `yaml:"units" json:"units"`
+	Files    []File            `yaml:"files" json:"files"`
+	Users    []User            `yaml:"users" json:"users"`
+	Disk     Disk              `yaml:"disk" json:"disk"`
+}
+
+// Distribution names the Debian archive that packages are taken from.
+type Distribution struct {
+	// Suite is the base suite, for instance trixie.
+	Suite string `yaml:"suite" json:"suite"`
+	// Components default to main.
+	Components []string `yaml:"components" json:"components"`
+	// Mirror is an archive URI; empty means the host's own.
+	Mirror string `yaml:"mirror" json:"mirror"`
+}
+
+// Kernel selects the kernel. The build fails unless its version is newer than
+// the one that the base suite offers.
+type Kernel struct {
+	Package string `yaml:"package" json:"package"`
+	Suite   string `yaml:"suite" json:"suite"`
+	// Arguments are the kernel command line of an installed machine, after
+	// those that k8snode needs itself.
+	Arguments []string `yaml:"arguments" json:"arguments"`
+}
+
+// Module is a Go module whose programs are built with -trimpath and checked
+// by the checksum database.
+type Module struct {
+	// Module is the module path, Version an exact version.
+	Module  string `yaml:"module" json:"module"`
+	Version string `yaml:"version" json:"version"`
+	// LocalReplaceVersion is the published version of the modules that the
+	// module's go.mod replaces by folders of its own repository (Kubernetes'
+	// staging modules).
+	LocalReplaceVersion string `yaml:"localReplaceVersion" json:"localReplaceVersion,omitempty"`
+	// Cgo enables cgo; the default is a static program.
+	Cgo bool `yaml:"cgo" json:"cgo,omitempty"`
+	// Tags are build tags.
+	Tags []string `yaml:"tags" json:"tags,omitempty"`
+	// LDFlags are -X assignments, "import/path.name=value".
+	LDFlags  []string  `yaml:"ldflags" json:"ldflags,omitempty"`
+	Programs []Program `yaml:"programs" json:"programs"`
+}
+
+// Program is one main package of a Module, or one C file of it.
+type Program struct {
+	// Name identifies the program in the recipe: Container.Program refers to
+	// it. It defaults to the last element of Package.
+	Name string `yaml:"name" json:"name,omitempty"`
+	// Package is the import path.
+	Package string `yaml:"package" json:"package,omitempty"`
+	// CSource is a C file of the module, compiled statically, in place of
+	// Package (the pause program of Kubernetes).
+	CSource string `yaml:"cSource" json:"cSource,omitempty"`
+	// Path is where the program goes in the root; empty means that only
+	// containers (or the initramfs) use it.
+	Path string `yaml:"path" json:"path,omitempty"`
+}
+
+// Container is a container image that is built while baking and imported
+// before the kubelet starts.
+type Container struct {
+	// Reference is the full name with tag, as kubeadm prints it.
+	Reference string `yaml:"reference" json:"reference"`
+	// Role says which nodes import it: "all" (the default) or "controlPlane".
+	Role string `yaml:"role" json:"role,omitempty"`
+	// Program is the name of a Program; it goes to Path in the image.
+	Program string `yaml:"program" json:"program"`
+	Path    string `yaml:"path" json:"path"`
+	// Entrypoint defaults to [Path].
+	Entrypoint []string `yaml:"entrypoint" json:"entrypoint,omitempty"`
+	// User is "uid:gid", by default 0:0.
+	User string `yaml:"user" json:"user,omitempty"`
+	// Packages are Debian packages whose files, with those of their
+	// dependencies, are unpacked below the program.
+	Packages []string `yaml:"packages" json:"packages,omitempty"`
+}
+
+// Unit is a systemd unit in /usr/lib/systemd/system.
+type Unit struct {
+	Name string `yaml:"name" json:"name"`
+	// Source is a file beside the recipe; empty for a unit of a package.
+	Source string `yaml:"source" json:"source,omitempty"`
+	// Enabled writes a preset line; units without one stay disabled.
+	Enabled bool     `yaml:"enabled" json:"enabled,omitempty"`
+	Dropins []Dropin `yaml:"dropins" json:"dropins,omitempty"`
+}
+
+// Dropin is a file of a unit's .d folder.
+type Dropin struct {
+	Name   string `yaml:"name" json:"name"`
+	Source string `yaml:"source" json:"source"`
+}
+
+// File is a regular file, a symbolic link or a folder of the root.
+type File struct {
+	Path string `yaml:"path" json:"path"`
+	// Exactly one of Contents, Source, Symlink and Directory is set. Source
+	// is a file beside the recipe.
+	Contents  string `yaml:"contents" json:"contents,omitempty"`
+	Source    string `yaml:"source" json:"source,omitempty"`
+	Symlink   string `yaml:"symlink" json:"symlink,omitempty"`
+	Directory bool   `yaml:"directory" json:"directory,omitempty"`
+	// Mode defaults to 0644, and to 0755 for a folder.
+	Mode uint32 `yaml:"mode" json:"mode,omitempty"`
+}
+
+// User is a system user, made by systemd-sysusers on first boot.
+type User struct {
+	Name string `yaml:"name" json:"name"`
+	// UID is also the group's ID; it is fixed so that a kept partition keeps
+	// its owner across images.
+	UID  int    `yaml:"uid" json:"uid"`
+	Home string `yaml:"home" json:"home,omitempty"`
+}
+
+// Disk is the layout of the raw image, in MiB. State, etcd and container
+// partitions are made by Ignition at the disk's real size.
+type Disk struct {
+	// ESPMiB is the size of the EFI system partition, 512 by default.
+	ESPMiB int `yaml:"espMiB" json:"espMiB"`
+	// RootMiB is the size of the root partition, at least that of the root;
+	// a fixed size leaves room for a larger root of a later image.
+	RootMiB int `yaml:"rootMiB" json:"rootMiB"`
+	// CompressionLevel of the root's zstd, 9 by default.
+	CompressionLevel int `yaml:"compressionLevel" json:"compressionLevel"`
+}

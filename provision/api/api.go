@@ -1,0 +1,109 @@
+// Package api holds what the provisioning server and the agent on a machine
+// say to each other: paths, documents and the seed. It has no behaviour, so
+// that the agent can import it without the server.
+//
+// A machine that is being installed speaks to the server three times, each
+// time with another bearer token, never with one in a URL:
+//
+//  1. The initramfs finds a [Seed] (the server's address, its authority and
+//     an install token) and fetches an [InstallPlan] from [PathInstall].
+//  2. Ignition, on the first boot from disk, fetches the node's config from
+//     [PathConfig] with the token of the stub; it is delivered once.
+//  3. The installed node reports to [PathReport] with the token of its config.
+package api
+
+// Paths of the machine API, served over TLS only.
+const (
+	PathInstall = "/v1/install"
+	PathConfig  = "/v1/config"
+	PathReport  = "/v1/report"
+)
+
+// SeedPath is where the initramfs finds the Seed of a network boot; the file
+// has mode 0600. The server delivers it as a cpio archive that the boot
+// loader appends to the initramfs.
+const SeedPath = "/etc/k8snode/seed.json"
+
+// ReportPath is where an installed node finds its ReportConfig.
+const ReportPath = "/etc/k8snode/report.json"
+
+// Seed lets a machine speak to the server before it has a disk.
+type Seed struct {
+	// Node is the name of the node that this machine becomes.
+	Node string `json:"node"`
+	// Server is the base URL, https.
+	Server string `json:"server"`
+	// CA is the PEM of the only authority to trust for Server.
+	CA string `json:"ca"`
+	// Token authorizes PathInstall and PathReport during the install.
+	Token string `json:"token"`
+}
+
+// ReportConfig is a Seed for the installed node: it may only report.
+type ReportConfig = Seed
+
+// InstallPlan is what the agent does to the machine's disk.
+type InstallPlan struct {
+	Node  string        `json:"node"`
+	Image InstallImage  `json:"image"`
+	Disk  DiskSelection `json:"disk"`
+	// Stub is the Ignition config that the agent leaves on the disk: it makes
+	// Ignition fetch the node's own config, once.
+	Stub []byte `json:"stub"`
+}
+
+// InstallImage locates an image. Its bytes are public and served over plain
+// HTTP; the digest of the block map, delivered over TLS, protects them.
+type InstallImage struct {
+	ID             string `json:"id"`
+	DiskURL        string `json:"diskURL"`
+	BlockMapURL    string `json:"blockMapURL"`
+	BlockMapSHA256 string `json:"blockMapSHA256"`
+}
+
+// DiskSelection must match exactly one disk of the machine. Empty fields
+// match every disk; a disk that is removable or read-only never matches.
+type DiskSelection struct {
+	// Device is a path, best one below /dev/disk/by-id.
+	Device string `json:"device,omitempty" yaml:"device"`
+	// Serial and WWN are compared with the kernel's.
+	Serial string `json:"serial,omitempty" yaml:"serial"`
+	WWN    string `json:"wwn,omitempty" yaml:"wwn"`
+	// MinSizeGiB is the least size.
+	MinSizeGiB int `json:"minSizeGiB,omitempty" yaml:"minSizeGiB"`
+}
+
+// Phase is a step of a machine's way to a node. A machine only moves forward.
+type Phase string
+
+// The phases, in order.
+const (
+	// Closed: no window is open, nothing is delivered.
+	PhaseClosed Phase = "closed"
+	// Armed: an operator opened an install window.
+	PhaseArmed Phase = "armed"
+	// Installing: the agent fetched its plan.
+	PhaseInstalling Phase = "installing"
+	// Installed: the image is on the disk and was read back.
+	PhaseInstalled Phase = "installed"
+	// Configured: Ignition fetched the node's config.
+	PhaseConfigured Phase = "configured"
+	// Booted: the installed system runs and has begun its bootstrap.
+	PhaseBooted Phase = "booted"
+	// Ready: kubeadm init or join is done.
+	PhaseReady Phase = "ready"
+	// Failed: the machine reported an error; Report.Message says which.
+	PhaseFailed Phase = "failed"
+)
+
+// Report is what a machine says of itself.
+type Report struct {
+	Phase Phase `json:"phase"`
+	// Step is a finer name within the phase: write, verify, import, init, join.
+	Step string `json:"step,omitempty"`
+	// Done and Total are bytes of the step, when it has any.
+	Done  int64 `json:"done,omitempty"`
+	Total int64 `json:"total,omitempty"`
+	// Message is for the operator; it never holds a secret.
+	Message string `json:"message,omitempty"`
+}

@@ -1,0 +1,78 @@
+// Package node holds the file that tells the agent on an installed machine
+// which node it is. The boot side (package butane) writes it into the node's
+// Ignition config; the agent reads it. It is a leaf: data only.
+package node
+
+import "time"
+
+// Path of the file on the node; mode 0600.
+const Path = "/etc/k8snode/node.json"
+
+// Paths that the boot side fills and the agent uses.
+const (
+	// PKIDir holds the authorities of a control plane (ca.crt, ca.key,
+	// front-proxy-ca.crt, front-proxy-ca.key, sa.key, sa.pub, etcd/ca.crt,
+	// apiserver-etcd-client.crt and .key). The agent copies it to
+	// /etc/kubernetes/pki before every attempt: kubeadm reset empties that
+	// folder, and a worker's join refuses to find a ca.crt in it.
+	PKIDir = "/etc/k8snode/pki"
+	// InitConfig and JoinConfig are kubeadm documents, mode 0600.
+	InitConfig = "/etc/k8snode/kubeadm/init.yaml"
+	JoinConfig = "/etc/k8snode/kubeadm/join.yaml"
+	// Discovery is a worker's kubeconfig with a short-lived certificate of the
+	// group system:bootstrappers:kubeadm:default-node-token. The agent deletes
+	// it after the join.
+	Discovery = "/etc/k8snode/discovery.conf"
+	// EtcdEnv is the fixed part of etcd's environment, EtcdBootstrapEnv what
+	// the guard decides at every start.
+	EtcdEnv          = "/etc/etcd/etcd.env"
+	EtcdBootstrapEnv = "/run/etcd/bootstrap.env"
+	EtcdDataDir      = "/var/lib/etcd"
+	EtcdPKIDir       = "/etc/etcd/pki"
+	// ImagesDir holds container images in the archive format that
+	// "ctr images import" reads: all/*.tar and controlPlane/*.tar.
+	ImagesDir = "/usr/share/k8snode/images"
+	// ManifestsDir holds manifests applied once after kubeadm init.
+	ManifestsDir = "/etc/k8snode/manifests"
+	// StateDir holds what the agent remembers.
+	StateDir = "/var/lib/k8snode"
+	// Done exists once the bootstrap is complete.
+	Done = "/var/lib/k8snode/bootstrap.done"
+)
+
+// Role of a node, as in the cluster document.
+type Role string
+
+// The roles.
+const (
+	ControlPlane Role = "controlPlane"
+	Worker       Role = "worker"
+)
+
+// Config is the content of Path.
+type Config struct {
+	// Cluster is the cluster's name, ClusterID its UUID: a node never joins a
+	// cluster of another ID.
+	Cluster   string `json:"cluster"`
+	ClusterID string `json:"clusterID"`
+	Name      string `json:"name"`
+	Role      Role   `json:"role"`
+	// Address is the node's IP without prefix length.
+	Address string `json:"address"`
+	// Kubernetes is the version, v1.37.2.
+	Kubernetes string `json:"kubernetes"`
+	// Etcd is set on control planes.
+	Etcd *Etcd `json:"etcd,omitempty"`
+}
+
+// Etcd tells the guard about the etcd cluster.
+type Etcd struct {
+	// PeerURL of this member, https.
+	PeerURL string `json:"peerURL"`
+	// Members maps every member's name to its peer URL, this one included.
+	Members map[string]string `json:"members"`
+	// GenesisUntil is set on the one node that may start an empty cluster,
+	// and only until that moment: initial-cluster-state "new" is never baked
+	// (etcd-io/etcd: a wiped member that starts as new forgets what it voted).
+	GenesisUntil *time.Time `json:"genesisUntil,omitempty"`
+}

@@ -79,7 +79,9 @@ type Input struct {
 	Source  string `json:"source"`
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
-	SHA256  string `json:"sha256"`
+	// Digest is "sha256:" and hexadecimal digits, or the "h1:" hash of a Go
+	// module as in go.sum.
+	Digest string `json:"digest"`
 }
 
 // Artifact returns the artifact at path, a slash-separated path below the

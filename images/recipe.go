@@ -117,6 +117,9 @@ type Container struct {
 	// Packages are Debian packages whose files, with those of their
 	// dependencies, are unpacked below the program.
 	Packages []string `yaml:"packages" json:"packages,omitempty"`
+	// Links are symbolic links, absolute path to target: what a package's
+	// maintainer scripts would have made.
+	Links map[string]string `yaml:"links" json:"links,omitempty"`
 }
 
 // Unit is a systemd unit in /usr/lib/systemd/system.

@@ -1,0 +1,55 @@
+# The logic is in scripts/; "make help" lists what there is.
+
+RECIPE ?= node
+OUT    ?= out/$(RECIPE)
+export RECIPE OUT
+
+.DEFAULT_GOAL := help
+.PHONY: help packages build image check test lint unit race wholepath golden lab lab-stop clean
+
+help: ## show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  RECIPE=node      recipe to bake: an embedded one, or a file"
+	@echo "  OUT=out/node     where the image goes"
+	@echo "  K8SNODE_ACCEL=   tcg (default) or kvm: how test machines run"
+
+packages: ## install the Debian packages that baking and testing need
+	scripts/host-packages.sh bake test
+
+build: ## compile bin/k8snode and bin/k8snode-agent, both static
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/k8snode ./cmd/k8snode-agent
+
+image: build ## bake $(RECIPE) into $(OUT)
+	scripts/host-packages.sh bake
+	bin/k8snode bake --recipe $(RECIPE) --out $(OUT) --agent bin/k8snode-agent
+
+check: ## lint and unit tests, before every commit
+	scripts/test.sh lint unit
+
+test: ## everything: lint, unit and race tests, bake, two machines become a cluster
+	scripts/test.sh
+
+lint: ## gofmt, go vet, golangci-lint, shellcheck
+	scripts/lint.sh
+
+unit: ## unit tests
+	scripts/test.sh unit
+
+race: ## tests of the concurrent packages under the race detector
+	scripts/test.sh race
+
+wholepath: build ## the whole path alone, with the image in $(OUT)
+	scripts/test.sh wholepath
+
+golden: ## write the golden files anew, for review
+	scripts/golden.sh
+
+lab: build ## start the test cluster and leave it running
+	scripts/lab.sh start
+
+lab-stop: ## stop the test cluster
+	scripts/lab.sh stop
+
+clean: ## remove what was compiled and baked; caches stay
+	rm -rf bin out

@@ -1,0 +1,147 @@
+package disk
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"unicode/utf16"
+)
+
+// SectorSize is the only logical sector size that images are made for.
+const SectorSize = 512
+
+// GPTSize is where a primary GPT with 128 entries ends: the protective MBR,
+// the header and 32 sectors of entries.
+const GPTSize = 34 * SectorSize
+
+// Bounds of what a table may hold; UEFI 2.10, section 5.3.2, asks for at
+// least 16 KiB of entries, and no tool makes more than 128.
+const (
+	maxEntries   = 1024
+	maxEntrySize = 4096
+)
+
+// A Table is the primary GUID partition table of a disk.
+type Table struct {
+	GUID       string
+	Partitions []Partition
+}
+
+// A Partition is a used entry of a Table; Start and Size are in bytes.
+type Partition struct {
+	// Number is the entry's place, from 1.
+	Number int
+	Label  string
+	// Type and GUID are lower-case.
+	Type, GUID  string
+	Start, Size int64
+}
+
+// ReadTable parses the primary GPT at the front of r and checks both of its
+// checksums.
+func ReadTable(r io.ReaderAt) (Table, error) {
+	t, err := readTable(r)
+	if err != nil {
+		return Table{}, fmt.Errorf("reading partition table: %w", err)
+	}
+	return t, nil
+}
+
+func readTable(r io.ReaderAt) (Table, error) {
+	header := make([]byte, SectorSize)
+	if _, err := r.ReadAt(header, SectorSize); err != nil {
+		return Table{}, fmt.Errorf("reading header: %w", err)
+	}
+	le := binary.LittleEndian
+	if !bytes.Equal(header[:8], []byte("EFI PART")) {
+		return Table{}, fmt.Errorf("no GPT header")
+	}
+	headerSize := le.Uint32(header[12:])
+	if headerSize < 92 || headerSize > SectorSize {
+		return Table{}, fmt.Errorf("header size %d is out of range", headerSize)
+	}
+	sum := le.Uint32(header[16:])
+	clear(header[16:20])
+	if got := crc32.ChecksumIEEE(header[:headerSize]); got != sum {
+		return Table{}, fmt.Errorf("header checksum is %08x, want %08x", got, sum)
+	}
+	entriesLBA, count, size := le.Uint64(header[72:]), le.Uint32(header[80:]), le.Uint32(header[84:])
+	if count > maxEntries || size < 128 || size > maxEntrySize || size%8 != 0 {
+		return Table{}, fmt.Errorf("%d entries of %d bytes are out of range", count, size)
+	}
+	if entriesLBA < 2 || entriesLBA > 1<<32 {
+		return Table{}, fmt.Errorf("entries at sector %d are out of range", entriesLBA)
+	}
+	entries := make([]byte, count*size)
+	if _, err := r.ReadAt(entries, int64(entriesLBA)*SectorSize); err != nil && count > 0 {
+		return Table{}, fmt.Errorf("reading entries: %w", err)
+	}
+	if got, want := crc32.ChecksumIEEE(entries), le.Uint32(header[88:]); got != want {
+		return Table{}, fmt.Errorf("checksum of entries is %08x, want %08x", got, want)
+	}
+	t := Table{GUID: guid(header[56:72])}
+	for i := range int(count) {
+		entry := entries[i*int(size):][:128]
+		if bytes.Equal(entry[:16], make([]byte, 16)) {
+			continue
+		}
+		first, last := le.Uint64(entry[32:]), le.Uint64(entry[40:])
+		if first > last || last > 1<<53 {
+			return Table{}, fmt.Errorf("partition %d: sectors %d to %d are out of range", i+1, first, last)
+		}
+		t.Partitions = append(t.Partitions, Partition{
+			Number: i + 1,
+			Label:  label(entry[56:128]),
+			Type:   guid(entry[:16]),
+			GUID:   guid(entry[16:32]),
+			Start:  int64(first) * SectorSize,
+			Size:   int64(last-first+1) * SectorSize,
+		})
+	}
+	return t, nil
+}
+
+// Labelled returns the one partition with a label.
+func (t Table) Labelled(label string) (Partition, error) {
+	var found []Partition
+	for _, p := range t.Partitions {
+		if p.Label == label {
+			found = append(found, p)
+		}
+	}
+	if len(found) != 1 {
+		return Partition{}, fmt.Errorf("partition table has %d partitions labelled %q, want 1", len(found), label)
+	}
+	return found[0], nil
+}
+
+// Has reports whether a partition has the GUID, in lower case.
+func (t Table) Has(guid string) bool {
+	for _, p := range t.Partitions {
+		if p.GUID == guid {
+			return true
+		}
+	}
+	return false
+}
+
+// guid formats the mixed-endian bytes of the disk.
+func guid(b []byte) string {
+	le := binary.LittleEndian
+	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", le.Uint32(b), le.Uint16(b[4:]), le.Uint16(b[6:]), b[8:10], b[10:16])
+}
+
+// label decodes UTF-16LE up to the first zero.
+func label(b []byte) string {
+	var units []uint16
+	for i := 0; i+1 < len(b); i += 2 {
+		u := binary.LittleEndian.Uint16(b[i:])
+		if u == 0 {
+			break
+		}
+		units = append(units, u)
+	}
+	return string(utf16.Decode(units))
+}

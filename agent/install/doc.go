@@ -1,0 +1,27 @@
+// Package install writes an image to the disk of a machine that was booted
+// over the network.
+//
+// The flow of [Run]: fetch the plan, select one disk, fetch and check the
+// block map, compute the [Layout] (pure), then touch the disk:
+//
+//  1. zero the first and the last MiB, and the gaps between blocks;
+//  2. fetch, check and write every block; the first one is kept in memory;
+//  3. write the rest of the first block and the stub;
+//  4. drop the caches, read everything back and compare digests;
+//  5. write the first 4 KiB, which make the disk bootable;
+//  6. move the backup partition table to the end of the disk.
+//
+// Promises:
+//   - Nothing is written before disk, sizes and block map are known to fit.
+//   - A disk that could boot holds the whole image and the stub, and was read
+//     back: a power cut at any moment leaves either that or a disk without a
+//     partition table. When a step after 5 fails, the table is erased again.
+//   - Blocks come over plain HTTP; each is checked against the block map, and
+//     the block map against the plan, which came over TLS.
+//   - A lost connection costs the blocks in flight: the next request begins at
+//     the first missing block. A block that is wrong several times ends the
+//     install.
+//   - Reports never hold up or fail the install.
+//
+// It does not partition, reboot or configure. Start with [Run].
+package install

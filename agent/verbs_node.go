@@ -1,0 +1,86 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/k8snode/k8snode/agent/bootstrap"
+	"github.com/k8snode/k8snode/agent/etcdguard"
+	"github.com/k8snode/k8snode/agent/preload"
+	"github.com/k8snode/k8snode/agent/retry"
+	"github.com/k8snode/k8snode/provision/api"
+)
+
+// reportLimit is how long the verb report tries.
+const reportLimit = 2 * time.Minute
+
+func etcdGuardVerb(*flag.FlagSet) func(context.Context, Env) error {
+	return func(_ context.Context, env Env) error {
+		cfg, err := env.readNode()
+		if err != nil {
+			return err
+		}
+		decision, err := etcdguard.Run(etcdguard.Options{Config: cfg, Root: env.Root, Now: env.Now()})
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(env.Stdout, "k8snode: etcd starts with initial-cluster-state %s\n", decision.State)
+		return nil
+	}
+}
+
+func importVerb(*flag.FlagSet) func(context.Context, Env) error {
+	return func(ctx context.Context, env Env) error {
+		cfg, err := env.readNode()
+		if err != nil {
+			return err
+		}
+		return preload.Run(ctx, preload.Options{Role: cfg.Role, Root: env.Root, Runner: env.Runner, Out: env.Stdout})
+	}
+}
+
+func bootstrapVerb(*flag.FlagSet) func(context.Context, Env) error {
+	return func(ctx context.Context, env Env) error {
+		cfg, err := env.readNode()
+		if err != nil {
+			return err
+		}
+		opts := bootstrap.Options{
+			Config: cfg, Root: env.Root, Runner: env.Runner,
+			Now: env.Now, Out: env.Stdout, Log: env.log(),
+		}
+		// A node without a server to report to is a node all the same.
+		switch c, err := env.readSeed(api.ReportPath); {
+		case err == nil:
+			opts.Report = c.Report
+		case !errors.Is(err, fs.ErrNotExist):
+			env.log().Warn("reports are off", "error", err)
+		}
+		return bootstrap.Run(ctx, opts)
+	}
+}
+
+func reportVerb(flags *flag.FlagSet) func(context.Context, Env) error {
+	phase := flags.String("phase", "", "booted, ready or failed")
+	step := flags.String("step", "", "a finer name within the phase")
+	message := flags.String("message", "", "text for the operator, without secrets")
+	return func(ctx context.Context, env Env) error {
+		known := []string{string(api.PhaseBooted), string(api.PhaseReady), string(api.PhaseFailed)}
+		if !slices.Contains(known, *phase) {
+			return usageError(fmt.Sprintf("--phase is %q, want one of %q", *phase, known))
+		}
+		c, err := env.readSeed(api.ReportPath)
+		if err != nil {
+			return err
+		}
+		report := api.Report{Phase: api.Phase(*phase), Step: *step, Message: *message}
+		return retry.Do(ctx, retry.Policy{Limit: reportLimit}, func(ctx context.Context) error {
+			return c.Report(ctx, report)
+		})
+	}
+}

@@ -1,0 +1,103 @@
+package rootfs
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/k8snode/k8snode/builder/source"
+	"github.com/k8snode/k8snode/builder/tree"
+)
+
+// SquashfsOptions are the inputs of [Squashfs].
+type SquashfsOptions struct {
+	// Base is the archive that [Base] made, Top what lies over it.
+	Base string
+	Top  tree.Tree
+	// Level of zstd, 1 to 22.
+	Level int
+	Epoch time.Time
+	// Work is a folder; the result is in it.
+	Work string
+	// Jobs limits the compressor's threads; zero is one for each processor.
+	Jobs int
+	Env  []string
+}
+
+// Squashfs packs the root and returns the path of the file system image.
+func Squashfs(ctx context.Context, o SquashfsOptions) (string, error) {
+	out := filepath.Join(o.Work, "root.squashfs")
+	cmd := exec.CommandContext(ctx, "mksquashfs", o.args(out)...)
+	cmd.Env = slices.Clone(o.Env)
+	base, err := os.Open(o.Base)
+	if err != nil {
+		return "", err
+	}
+	defer base.Close()
+
+	r, w := io.Pipe()
+	overlaid := make(chan error, 1)
+	go func() {
+		err := tree.Overlay(w, base, o.Top, Keep, o.Epoch)
+		w.CloseWithError(err)
+		overlaid <- err
+	}()
+	cmd.Stdin = r
+	_, err = source.Run(cmd)
+	r.CloseWithError(io.ErrClosedPipe)
+	if treeErr := <-overlaid; treeErr != nil && err == nil {
+		err = treeErr
+	}
+	if err != nil {
+		return "", fmt.Errorf("packing the root: %w", err)
+	}
+	return out, nil
+}
+
+func (o SquashfsOptions) args(out string) []string {
+	args := []string{
+		"-", out, "-tar", "-noappend",
+		"-comp", "zstd", "-Xcompression-level", strconv.Itoa(o.Level), "-b", "256K",
+		"-mkfs-time", strconv.FormatInt(o.Epoch.Unix(), 10), "-no-progress", "-quiet",
+	}
+	if o.Jobs > 0 {
+		args = append(args, "-processors", strconv.Itoa(o.Jobs))
+	}
+	return args
+}
+
+// Keep drops what must not or need not be in an image: state and identity of
+// the build, caches, logs, the tools that only the build used, links that
+// enable units (presets do that), and documentation except licences.
+func Keep(p string) bool {
+	for _, dir := range []string{
+		"boot", "dev", "proc", "run", "sys", "tmp",
+		"var/cache", "var/lib/apt", "var/lib/dbus", "var/log", "var/tmp",
+		"usr/lib/dracut", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/bash-completion",
+		"etc/rc0.d", "etc/rc1.d", "etc/rc2.d", "etc/rc3.d", "etc/rc4.d", "etc/rc5.d", "etc/rc6.d", "etc/rcS.d",
+	} {
+		if strings.HasPrefix(p, dir+"/") {
+			return false
+		}
+	}
+	switch {
+	case p == "vmlinuz", p == "vmlinuz.old", p == "initrd.img", p == "initrd.img.old",
+		p == "etc/hostname", p == "etc/fstab":
+		return false
+	case strings.HasPrefix(p, "etc/ssh/ssh_host_"):
+		return false
+	case strings.HasPrefix(p, "usr/share/doc/"):
+		return strings.Count(p, "/") == 3 && strings.HasSuffix(p, "/copyright")
+	case strings.HasPrefix(p, "etc/systemd/system/"):
+		rest := strings.TrimPrefix(p, "etc/systemd/system/")
+		return !strings.Contains(rest, ".wants") && !strings.Contains(rest, ".requires")
+	}
+	return true
+}

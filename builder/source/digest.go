@@ -1,0 +1,83 @@
+package source
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+)
+
+// A DigestError says that bytes are not those that were asked for.
+type DigestError struct {
+	// Name is what was read, for the operator.
+	Name string
+	// Got and Want are hexadecimal SHA-256; Size is the number of bytes read.
+	Got, Want string
+	Size      int64
+}
+
+func (e *DigestError) Error() string {
+	return fmt.Sprintf("%s: digest mismatch after %d bytes: got sha256:%s, want sha256:%s", e.Name, e.Size, e.Got, e.Want)
+}
+
+// A Reader reads at most what was pinned: its Read returns a [DigestError]
+// where the underlying reader ends on other content, so that a caller that
+// sees io.EOF has seen the right bytes.
+type Reader struct {
+	name, want string
+	r          io.Reader
+	h          hash.Hash
+	n          int64
+}
+
+// NewReader checks r against the hexadecimal SHA-256 want. The name is for
+// errors.
+func NewReader(name string, r io.Reader, want string) *Reader {
+	return &Reader{name: name, want: want, r: r, h: sha256.New()}
+}
+
+func (r *Reader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	r.h.Write(p[:n])
+	r.n += int64(n)
+	if err == io.EOF { //nolint:errorlint // io.EOF is returned bare by contract
+		if got := hex.EncodeToString(r.h.Sum(nil)); got != r.want {
+			return n, &DigestError{Name: r.name, Got: got, Want: r.want, Size: r.n}
+		}
+	}
+	return n, err
+}
+
+// SumFile returns the hexadecimal SHA-256 and the size of a file.
+func SumFile(path string) (string, int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", 0, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return "", 0, fmt.Errorf("hashing %q: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), n, nil
+}
+
+// SumBytes returns the hexadecimal SHA-256 of b.
+func SumBytes(b []byte) string {
+	s := sha256.Sum256(b)
+	return hex.EncodeToString(s[:])
+}
+
+// SumJSON returns the hexadecimal SHA-256 of the JSON form of v. Values that
+// JSON cannot hold are a mistake of the caller.
+func SumJSON(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("internal error: summing %T: %v", v, err))
+	}
+	return SumBytes(b)
+}

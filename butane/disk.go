@@ -1,0 +1,95 @@
+package butane
+
+import agentnode "github.com/k8snode/k8snode/agent/node"
+
+// DiskDevice is a link that udev makes in the initramfs, to the disk that the
+// running image was started from.
+const DiskDevice = "/dev/k8snode/disk"
+
+// Labels of the partitions that Ignition makes. They repeat those of package
+// images, which the boot side does not import.
+const (
+	LabelState      = "k8snode-state"
+	LabelEtcd       = "k8snode-etcd"
+	LabelContainers = "k8snode-containers"
+)
+
+// Numbers of these partitions; the image has 1 to 3. They are explicit because
+// Ignition 2.20 to 2.26 fail with the number 0 (coreos/ignition#2234).
+const (
+	numberState      = 4
+	numberEtcd       = 5
+	numberContainers = 6
+)
+
+const (
+	// stateMiB holds /var without containers, and what changed of /etc.
+	stateMiB = 4096
+	// etcdSpareMiB is etcd's room beyond its quota, for the write-ahead log
+	// and snapshots.
+	etcdSpareMiB = 2048
+)
+
+// containersDir is containerd's root.
+const containersDir = "/var/lib/containerd"
+
+func etcdMiB(n node) int {
+	return n.spec.Etcd.QuotaGiB*1024 + etcdSpareMiB
+}
+
+// disks adds partitions behind those of the image. With etcd's default quota
+// and an image of 3.2 GiB, a disk of 24 GiB leaves 8.8 GiB for containers.
+func disks(n node) []Disk {
+	partitions := []Partition{{Label: LabelState, Number: numberState, SizeMiB: stateMiB, WipePartitionEntry: true}}
+	if n.controlPlane() {
+		partitions = append(partitions, Partition{Label: LabelEtcd, Number: numberEtcd, SizeMiB: etcdMiB(n), WipePartitionEntry: true})
+	}
+	partitions = append(partitions, Partition{Label: LabelContainers, Number: numberContainers, WipePartitionEntry: true})
+	return []Disk{{Device: DiskDevice, Partitions: partitions}}
+}
+
+// filesystems are always made anew: Ignition runs once per installation, and a
+// new root means new state. A file system of an earlier installation would be
+// found at the same place of the disk, with an etcd member that its cluster may
+// have removed since.
+func filesystems(n node) []Filesystem {
+	// The initramfs mounts the state itself, at /var, on every boot; so it has
+	// no path here.
+	all := []Filesystem{{
+		Device:         "/dev/disk/by-partlabel/" + LabelState,
+		Format:         "xfs",
+		Label:          "state",
+		WipeFilesystem: true,
+	}}
+	if n.controlPlane() {
+		all = append(all, Filesystem{
+			Device:         "/dev/disk/by-partlabel/" + LabelEtcd,
+			Format:         "xfs",
+			Label:          "etcd",
+			WipeFilesystem: true,
+			Path:           agentnode.EtcdDataDir,
+			WithMountUnit:  true,
+		})
+	}
+	return append(all, Filesystem{
+		Device:         "/dev/disk/by-partlabel/" + LabelContainers,
+		Format:         "xfs",
+		Label:          "containers",
+		WipeFilesystem: true,
+		Path:           containersDir,
+		MountOptions:   []string{"prjquota"},
+		WithMountUnit:  true,
+	})
+}
+
+// directories are those whose mode or owner is not the default of Ignition.
+func directories(n node) []Directory {
+	if !n.controlPlane() {
+		return nil
+	}
+	return []Directory{
+		{Path: agentnode.EtcdPKIDir, Mode: 0o750, User: &Owner{0}, Group: &Owner{EtcdID}},
+		{Path: agentnode.PKIDir, Mode: 0o700},
+		{Path: agentnode.EtcdDataDir, Mode: 0o700, User: &Owner{EtcdID}, Group: &Owner{EtcdID}},
+	}
+}

@@ -1,0 +1,224 @@
+package pki
+
+import (
+	"crypto/ecdsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// APIVersion and Kind identify a bundle.
+const (
+	APIVersion = "k8snode.io/v1alpha1"
+	Kind       = "Secrets"
+)
+
+// Common names of the authorities; those of Kubernetes are kubeadm's.
+const (
+	KubernetesCN = "kubernetes"
+	FrontProxyCN = "front-proxy-ca"
+	EtcdCN       = "etcd-ca"
+	ProvisionCN  = "k8snode-provision-ca"
+)
+
+// DefaultAuthorityValidity is the life of an authority, ten years as in
+// kubeadm.
+const DefaultAuthorityValidity = 87600 * time.Hour
+
+// A Bundle holds every authority of a cluster.
+type Bundle struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// ClusterID is a random UUID. It is the token of the etcd cluster and the
+	// fence that keeps a node out of a cluster of the same name.
+	ClusterID string `json:"clusterID"`
+	// Kubernetes signs the API server, its clients and join credentials.
+	Kubernetes KeyPair `json:"kubernetes"`
+	// FrontProxy signs the client of aggregated API servers.
+	FrontProxy KeyPair `json:"frontProxy"`
+	// Etcd signs servers, peers and clients of etcd. Its key never leaves the
+	// operator's machine.
+	Etcd KeyPair `json:"etcd"`
+	// Provision signs the provisioning server.
+	Provision KeyPair `json:"provision"`
+	// ServiceAccount signs service account tokens.
+	ServiceAccount ServiceAccount `json:"serviceAccount"`
+}
+
+// A KeyPair is a certificate and its private key, PEM.
+type KeyPair struct {
+	// Certificate is one CERTIFICATE block.
+	Certificate string `json:"certificate"`
+	// Key is one EC PRIVATE KEY block.
+	Key string `json:"key"`
+}
+
+// ServiceAccount is a key pair without certificate, PEM.
+type ServiceAccount struct {
+	// PublicKey is one PUBLIC KEY block, Key one EC PRIVATE KEY block.
+	PublicKey string `json:"publicKey"`
+	Key       string `json:"key"`
+}
+
+// Options are the arguments of everything that is minted.
+type Options struct {
+	// Now is the moment of minting.
+	Now time.Time
+	// Rand is the source of keys and serial numbers, crypto/rand.Reader
+	// outside of tests.
+	Rand io.Reader
+	// Validity is the life from Now on. Zero means the default of what is
+	// minted. A leaf ends with its authority at the latest.
+	Validity time.Duration
+}
+
+// New makes the authorities of a new cluster. Options.Validity is their life,
+// by default [DefaultAuthorityValidity].
+func New(opts Options) (Bundle, error) {
+	if err := opts.check(); err != nil {
+		return Bundle{}, fmt.Errorf("making authorities: %w", err)
+	}
+	if opts.Validity == 0 {
+		opts.Validity = DefaultAuthorityValidity
+	}
+	id, err := uuid.NewRandomFromReader(opts.Rand)
+	if err != nil {
+		return Bundle{}, fmt.Errorf("making the cluster ID: %w", err)
+	}
+	b := Bundle{APIVersion: APIVersion, Kind: Kind, ClusterID: id.String()}
+	for _, a := range []struct {
+		pair     *KeyPair
+		cn       string
+		backdate time.Duration
+	}{
+		{&b.Kubernetes, KubernetesCN, backdate},
+		{&b.FrontProxy, FrontProxyCN, backdate},
+		{&b.Etcd, EtcdCN, backdate},
+		{&b.Provision, ProvisionCN, provisionBackdate},
+	} {
+		if *a.pair, err = newAuthority(a.cn, a.backdate, opts); err != nil {
+			return Bundle{}, fmt.Errorf("making authority %s: %w", a.cn, err)
+		}
+	}
+	if b.ServiceAccount, err = newServiceAccount(opts.Rand); err != nil {
+		return Bundle{}, fmt.Errorf("making the service account key: %w", err)
+	}
+	return b, nil
+}
+
+// Validate checks that the bundle is complete: every authority is one, and
+// every private key belongs to its public one.
+func (b Bundle) Validate() error {
+	if b.APIVersion != APIVersion || b.Kind != Kind {
+		return fmt.Errorf("not a secrets bundle: apiVersion %q, kind %q; want %q, %q", b.APIVersion, b.Kind, APIVersion, Kind)
+	}
+	if _, err := uuid.Parse(b.ClusterID); err != nil {
+		return fmt.Errorf("cluster ID %q is not a UUID", b.ClusterID)
+	}
+	for _, a := range []struct {
+		pair KeyPair
+		cn   string
+	}{
+		{b.Kubernetes, KubernetesCN},
+		{b.FrontProxy, FrontProxyCN},
+		{b.Etcd, EtcdCN},
+		{b.Provision, ProvisionCN},
+	} {
+		cert, _, err := a.pair.parse()
+		if err != nil {
+			return fmt.Errorf("authority %s: %w", a.cn, err)
+		}
+		if !cert.IsCA || cert.Subject.CommonName != a.cn {
+			return fmt.Errorf("authority %s: certificate of %q is not this authority", a.cn, cert.Subject.CommonName)
+		}
+	}
+	if err := b.ServiceAccount.validate(); err != nil {
+		return fmt.Errorf("service account key: %w", err)
+	}
+	return nil
+}
+
+// NotAfter returns the moment at which the certificate expires.
+func (p KeyPair) NotAfter() (time.Time, error) {
+	cert, err := parseCertificate(p.Certificate)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return cert.NotAfter, nil
+}
+
+// parse returns the certificate and its key, which belong together.
+func (p KeyPair) parse() (*x509.Certificate, *ecdsa.PrivateKey, error) {
+	cert, err := parseCertificate(p.Certificate)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := parseKey(p.Key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !key.PublicKey.Equal(cert.PublicKey) {
+		return nil, nil, errors.New("private key does not belong to the certificate")
+	}
+	return cert, key, nil
+}
+
+func (s ServiceAccount) validate() error {
+	key, err := parseKey(s.Key)
+	if err != nil {
+		return err
+	}
+	block, rest := pem.Decode([]byte(s.PublicKey))
+	if block == nil || block.Type != "PUBLIC KEY" || len(rest) != 0 {
+		return errors.New("public key is not one PUBLIC KEY block of PEM")
+	}
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return fmt.Errorf("reading the public key: %w", err)
+	}
+	if !key.PublicKey.Equal(public) {
+		return errors.New("private key does not belong to the public key")
+	}
+	return nil
+}
+
+func parseCertificate(text string) (*x509.Certificate, error) {
+	block, rest := pem.Decode([]byte(text))
+	if block == nil || block.Type != "CERTIFICATE" || len(rest) != 0 {
+		return nil, errors.New("certificate is not one CERTIFICATE block of PEM")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate: %w", err)
+	}
+	return cert, nil
+}
+
+func parseKey(text string) (*ecdsa.PrivateKey, error) {
+	block, rest := pem.Decode([]byte(text))
+	if block == nil || block.Type != "EC PRIVATE KEY" || len(rest) != 0 {
+		return nil, errors.New("private key is not one EC PRIVATE KEY block of PEM")
+	}
+	key, err := x509.ParseECPrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading the private key: %w", err)
+	}
+	return key, nil
+}
+
+func (o Options) check() error {
+	switch {
+	case o.Now.IsZero():
+		return errors.New("internal error: no time given")
+	case o.Rand == nil:
+		return errors.New("internal error: no source of randomness given")
+	case o.Validity < 0:
+		return fmt.Errorf("validity %s is negative", o.Validity)
+	}
+	return nil
+}

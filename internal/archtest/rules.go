@@ -1,0 +1,155 @@
+package archtest
+
+// K8snode returns the rules of this module.
+func K8snode() Rules {
+	return Rules{
+		Packages: []Package{
+			// Leaves that every side may read.
+			{"internal/report", nil, "a leaf: problems know no document"},
+			{"internal/strictyaml", []string{"internal/report"}, "decodes any document, knows none"},
+			{"provision/api", nil, "a leaf: the agent and the clients import it without the server"},
+
+			// Bake.
+			{"images", []string{"internal/report", "internal/strictyaml"}, "what an image is, not how it is made"},
+			{"builder", []string{"images", "builder/..."}, "puts the steps of a bake together"},
+			{"builder/container", []string{"images", "builder/source", "builder/tree", "builder/hosttool"}, "container archives from programs and packages"},
+			{"builder/disk", []string{"images"}, "bytes of a disk, for a layout"},
+			{"builder/source", []string{"images"}, "inputs, by what the recipe says"},
+			{"builder/tree", []string{"images"}, "a root file system as values"},
+			{"builder/rootfs", []string{"images", "builder/hosttool", "builder/source", "builder/tree"}, "a root from packages and a tree"},
+			{"builder/uki", []string{"images", "builder/hosttool"}, "a kernel with its arguments in one EFI program"},
+
+			// Boot.
+			{"butane/cluster", []string{"internal/report", "internal/strictyaml", "provision/api"}, "what a cluster is; a node's disk is described as in the install plan"},
+			{"butane/pki", nil, "authorities and secrets know no cluster document"},
+			{"butane", []string{"agent/node", "butane/cluster", "butane/pki", "provision/api"}, "writes the files that the agent reads"},
+			{"ignition", nil, "a config is bytes: any Butane document works, not only ours"},
+			{"ignition/check", []string{"ignition"}, "checks bytes"},
+			{"ignition/render", []string{"ignition"}, "renders bytes"},
+			{"ignition/stub", []string{"ignition", "ignition/check"}, "the first config of a machine"},
+
+			// Provision.
+			{"provision", []string{
+				"images", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/netboot", "provision/store",
+			}, "serves what it is given: rendering and baking are somebody else's"},
+			{"provision/admin", []string{"provision/api", "provision/store"}, "the operator's side of the server"},
+			{"provision/audit", []string{"provision/api"}, "a log of deliveries"},
+			{"provision/cpio", nil, "one file format"},
+			{"provision/netboot", []string{"provision/api"}, "DHCP and TFTP know no nodes"},
+			{"provision/store", []string{"provision/api"}, "state, by the words of the API"},
+			{"provision/store/storetest", []string{"provision/api", "provision/store"}, "the behaviour test of every store"},
+
+			// On the machine.
+			{"agent", []string{"agent/...", "images", "provision/api"}, "all of it runs on the machine"},
+			{"cmd/k8snode-agent", []string{"agent/...", "images", "provision/api"}, "a small static program"},
+			{"agent/atomicfile", nil, "one system call dance"},
+			{"agent/bootstrap", []string{"agent/...", "images", "provision/api"}, "all of it runs on the machine"},
+			{"agent/client", []string{"agent/retry", "provision/api"}, "speaks to the server"},
+			{"agent/command", nil, "runs programs"},
+			{"agent/disk", []string{"provision/api"}, "finds the disk of a plan"},
+			{"agent/disk/disktest", []string{"agent/disk"}, "a fake machine for tests"},
+			{"agent/etcdguard", []string{"agent/atomicfile", "agent/command", "agent/node", "agent/retry"}, "decides how etcd starts"},
+			{"agent/install", []string{"agent/...", "images", "provision/api"}, "all of it runs on the machine"},
+			{"agent/node", nil, "a leaf: the file by which the boot side tells the agent who it is"},
+			{"agent/preload", []string{"agent/atomicfile", "agent/command", "agent/node", "agent/retry"}, "imports the container images of the node"},
+			{"agent/retry", nil, "waits and tries again"},
+			{"agent/seed", []string{"agent/atomicfile", "agent/disk", "images", "provision/api"}, "finds the seed on a disk or in the initramfs"},
+
+			// For tests.
+			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/node", "internal/lab/..."}, "the whole way, on machines of the lab"},
+			{"internal/archtest", nil, "reads source, imports none of it"},
+			{"internal/golden", nil, "a leaf for tests"},
+			{"internal/lab", nil, "machines and networks, whatever runs on them"},
+			{"internal/lab/wholepath", []string{
+				"images", "butane/cluster", "internal/lab", "provision/admin", "provision/api",
+			}, "the whole story, told with the real programs: no code of theirs but the words they use"},
+			{"internal/lab/cmd/lab", []string{"images", "internal/lab", "internal/lab/wholepath"}, "the command line of the lab"},
+		},
+		Planned: []Package{
+			{"builder/hosttool", nil, "runs programs of the baking machine"},
+			{"builder/iso", []string{"images", "builder/disk", "builder/hosttool", "builder/tree"}, "the installer ISO"},
+			{"builder/verify", []string{"images", "builder/disk"}, "reopens an image and trusts nobody who made it"},
+			{"plugins/packer-k8snode", []string{"images", "builder/..."}, "a thin wrapper over builder"},
+			{"internal/cli", []string{
+				"images", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/report",
+			}, "the only place where the three flows meet"},
+			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
+		},
+		Areas:  areas,
+		Owners: owners,
+		Bans:   bans,
+	}
+}
+
+var areas = []Area{
+	{
+		Name:     "bake",
+		Packages: []string{"images", "builder/...", "plugins/..."},
+		Never:    []string{"butane/...", "ignition/...", "agent/...", "provision/...", "internal/cli", "cmd/..."},
+		Except:   []string{"provision/api"},
+		Why:      "an image holds no identity: the same bytes boot anywhere",
+	},
+	{
+		Name:     "boot",
+		Packages: []string{"butane/...", "ignition/..."},
+		Never:    []string{"images", "builder/...", "plugins/...", "provision/...", "internal/cli", "cmd/..."},
+		Except:   []string{"provision/api"},
+		Why:      "a config is made without the image and without the server",
+	},
+	{
+		Name:     "provision",
+		Packages: []string{"provision/..."},
+		Never:    []string{"builder/...", "butane/...", "ignition/...", "agent/...", "internal/cli", "cmd/..."},
+		Why:      "the server uses the outputs of bake and boot, not their code",
+	},
+	{
+		Name:     "the agent",
+		Packages: []string{"agent/...", "cmd/k8snode-agent"},
+		Never:    []string{"builder/...", "butane/...", "ignition/...", "provision/...", "internal/cli"},
+		Except:   []string{"provision/api"},
+		Why:      "it is baked into every image: small, and without the server's code",
+	},
+}
+
+var owners = []Owner{
+	{"github.com/diskfs/go-diskfs", []string{"builder/disk"}, "random identifiers unless every one is given, which is done in one place"},
+	{"github.com/coreos/butane", []string{"ignition/render"}, "the project is archived; its move must cost one import line"},
+	{"github.com/coreos/ignition", []string{"ignition/check", "ignition/render", "ignition/stub"}, "its types stay behind the config's bytes"},
+	{"github.com/insomniacslk/dhcp", []string{"provision/..."}, "only the server speaks DHCP"},
+	{"github.com/pin/tftp", []string{"provision/..."}, "only the server speaks TFTP"},
+	{"go.etcd.io/bbolt", []string{"provision/store/..."}, "state is behind the store"},
+	{"filippo.io/age", []string{"butane/pki"}, "secrets are opened in one place"},
+	{"github.com/google/go-containerregistry", []string{"builder/container"}, "containers are made in one place"},
+	{"github.com/spf13/cobra", []string{"internal/cli/..."}, "a library has no flags"},
+	{"github.com/spf13/pflag", []string{"internal/cli/..."}, "a library has no flags"},
+	{"github.com/hashicorp/packer-plugin-sdk", []string{"plugins/..."}, "the builder does not know that it runs in Packer"},
+	{"gopkg.in/yaml.v3", []string{"internal/strictyaml", "butane/..."}, "documents are read by one decoder"},
+	{"testing", []string{"internal/golden", "internal/lab/...", "provision/store/storetest", "agent/disk/disktest", "e2e"}, "test support stays out of programs"},
+}
+
+// edge are the packages that take the clock, the environment and randomness
+// from the machine and hand them down.
+var edge = []string{"internal/cli/...", "cmd/...", "plugins/packer-k8snode", "internal/lab/cmd/...", "e2e"}
+
+var bans = []Ban{
+	{
+		Names:  []string{"time.Now", "time.Since", "time.Until"},
+		Except: edge,
+		Why:    "the clock is an argument",
+	},
+	{
+		Names:  []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.ExpandEnv"},
+		Except: edge,
+		Why:    "the environment is an argument",
+	},
+	{
+		Names: []string{"crypto/rand.Reader", "crypto/rand.Read", "crypto/rand.Text", "math/rand.*", "math/rand/v2.*"},
+		// A generator with a seed from outside is no randomness.
+		Allowed: []string{
+			"math/rand/v2.New", "math/rand/v2.NewPCG", "math/rand/v2.NewChaCha8",
+			"math/rand/v2.Rand", "math/rand/v2.Source",
+		},
+		Except: edge,
+		Why:    "randomness is an argument",
+	},
+}

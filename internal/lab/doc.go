@@ -1,0 +1,26 @@
+// Package lab makes test machines on an isolated network: empty computers
+// that k8snode installs, boots, breaks and installs again, on one host,
+// without hardware and without KVM.
+//
+// The flow: [New] makes a [Network] (a network namespace with a bridge and no
+// uplink), [NewQEMU] plugs a [Machine] into it, [Machine.Start] presses the
+// power button, [Console.WaitFor] reads what the machine says on its serial
+// line, [Network.Close] removes everything.
+//
+// Promises:
+//   - Nothing that runs inside a network can reach anything outside of it: the
+//     namespace has no route and no interface to the host. Several networks
+//     run side by side, with the same addresses.
+//   - Whatever a network started is stopped: by Close, by a guard process when
+//     the owner dies without calling Close (a panic, a kill, a test timeout),
+//     and by the next New when the guard died too. Processes are stopped by
+//     recorded pid and start time, so that a recycled pid is never hit.
+//   - Nothing else of the host is touched: no bridge, route, sysctl or
+//     firewall rule outside the namespace.
+//
+// It needs root (or CAP_SYS_ADMIN and CAP_NET_ADMIN), /dev/net/tun and ip(8);
+// QEMU machines need qemu-system-x86_64 and OVMF. It does not install
+// anything and knows nothing of images or clusters: package wholepath does.
+//
+// Start with New.
+package lab

@@ -1,0 +1,13 @@
+#!/bin/sh
+# Stands for k8snode up to a server that cannot listen.
+case $1 in
+secrets | render) ;;
+serve)
+	echo "k8snode: error: listening on 10.77.0.1:8080: address already in use" >&2
+	exit 1
+	;;
+*)
+	echo "k8snode: error: no server" >&2
+	exit 1
+	;;
+esac

@@ -1,0 +1,86 @@
+package wholepath
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	"github.com/k8snode/k8snode/provision/admin"
+)
+
+// tool is the k8snode program.
+type tool struct {
+	path string
+	docs documents
+	// socket is that of the server.
+	socket string
+}
+
+// run executes a verb and returns its standard output; the error carries what
+// it said on standard error.
+func (t tool) run(ctx context.Context, args ...string) ([]byte, error) {
+	return runProgram(exec.CommandContext(ctx, t.path, args...), "k8snode "+strings.Join(args, " "))
+}
+
+func runProgram(cmd *exec.Cmd, shown string) ([]byte, error) {
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("running %q: %w: %s", shown, err, strings.TrimSpace(stderr.String()))
+	}
+	return out, nil
+}
+
+// initSecrets makes the cluster's authorities.
+func (t tool) initSecrets(ctx context.Context) error {
+	_, err := t.run(ctx, "secrets", "init", "--out", t.docs.secrets, "--passphrase-file", t.docs.passphrase)
+	return err
+}
+
+// render writes the config of every node.
+func (t tool) render(ctx context.Context, image string) error {
+	args := append([]string{"render"}, t.docs.secretArgs()...)
+	_, err := t.run(ctx, append(args, "--image", image, "--out", t.docs.rendered)...)
+	return err
+}
+
+// serveArgs start the server.
+func (t tool) serveArgs(image, bridge string) []string {
+	args := append([]string{"serve"}, t.docs.secretArgs()...)
+	return append(args, "--image", image, "--interface", bridge, "--socket", t.socket, "--audit", t.docs.audit)
+}
+
+// nodes asks the server for its nodes.
+func (t tool) nodes(ctx context.Context) ([]admin.Node, error) {
+	out, err := t.run(ctx, "nodes", "--socket", t.socket, "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	var nodes []admin.Node
+	if err := json.Unmarshal(out, &nodes); err != nil {
+		return nil, fmt.Errorf("reading the output of k8snode nodes: %w", err)
+	}
+	if len(nodes) == 0 {
+		return nil, errors.New("k8snode nodes prints no node")
+	}
+	return nodes, nil
+}
+
+// arm opens the install windows.
+func (t tool) arm(ctx context.Context, names ...string) error {
+	args := append([]string{"arm"}, names...)
+	_, err := t.run(ctx, append(args, "--for", "45m", "--socket", t.socket)...)
+	return err
+}
+
+// writeKubeconfig writes the administrator's credentials.
+func (t tool) writeKubeconfig(ctx context.Context) error {
+	args := append([]string{"kubeconfig"}, t.docs.secretArgs()...)
+	_, err := t.run(ctx, append(args, "--out", t.docs.kubeconfig)...)
+	return err
+}

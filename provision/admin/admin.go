@@ -1,0 +1,157 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/k8snode/k8snode/provision/api"
+	"github.com/k8snode/k8snode/provision/store"
+)
+
+// maxBody bounds a request's body.
+const maxBody = 4 << 10
+
+// A Node is what an operator sees of a node.
+type Node struct {
+	Name    string `json:"name"`
+	MAC     string `json:"mac"`
+	Address string `json:"address"`
+	Role    string `json:"role"`
+
+	Phase api.Phase `json:"phase"`
+	Step  string    `json:"step,omitempty"`
+	// Done and Total are bytes of the step.
+	Done    int64  `json:"done,omitempty"`
+	Total   int64  `json:"total,omitempty"`
+	Message string `json:"message,omitempty"`
+	// LastReport is when the machine spoke last.
+	LastReport time.Time `json:"lastReport,omitzero"`
+
+	// WindowEnd is the end of the newest install window, past or to come.
+	WindowEnd time.Time `json:"windowEnd,omitzero"`
+	// Open says that the window is open, Held that the machine installed too
+	// often in it.
+	Open bool `json:"open"`
+	Held bool `json:"held,omitempty"`
+
+	// Refused counts refused requests for the node; LastRefusal is the newest.
+	Refused     int      `json:"refused"`
+	LastRefusal *Refusal `json:"lastRefusal,omitempty"`
+}
+
+// Refusal is a refused request.
+type Refusal struct {
+	Time    time.Time `json:"time"`
+	Address string    `json:"address"`
+	Reason  string    `json:"reason"`
+}
+
+// A Backend is what the API is an interface of. Errors for a name that is
+// unknown wrap [store.ErrUnknownNode], those for an impossible window wrap
+// [store.ErrWindow].
+type Backend interface {
+	Nodes(ctx context.Context) ([]Node, error)
+	Arm(ctx context.Context, node string, window time.Duration) (Node, error)
+	Disarm(ctx context.Context, node string) (Node, error)
+}
+
+type armRequest struct {
+	For string `json:"for"`
+}
+
+type errorBody struct {
+	Error string `json:"error"`
+}
+
+// NewHandler serves b.
+func NewHandler(b Backend) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, r *http.Request) {
+		nodes, err := b.Nodes(r.Context())
+		answer(w, nodes, err)
+	})
+	mux.HandleFunc("POST /nodes/{name}/arm", func(w http.ResponseWriter, r *http.Request) {
+		window, err := readWindow(http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
+			write(w, http.StatusBadRequest, errorBody{err.Error()})
+			return
+		}
+		n, err := b.Arm(r.Context(), r.PathValue("name"), window)
+		answer(w, n, err)
+	})
+	mux.HandleFunc("POST /nodes/{name}/disarm", func(w http.ResponseWriter, r *http.Request) {
+		n, err := b.Disarm(r.Context(), r.PathValue("name"))
+		answer(w, n, err)
+	})
+	return mux
+}
+
+func readWindow(r io.Reader) (time.Duration, error) {
+	dec := json.NewDecoder(r)
+	dec.DisallowUnknownFields()
+	var req armRequest
+	if err := dec.Decode(&req); err != nil {
+		return 0, fmt.Errorf("reading the request: %w", err)
+	}
+	window, err := time.ParseDuration(req.For)
+	if err != nil {
+		return 0, fmt.Errorf("reading the length of the window: %w", err)
+	}
+	return window, nil
+}
+
+func answer(w http.ResponseWriter, v any, err error) {
+	switch {
+	case err == nil:
+		write(w, http.StatusOK, v)
+	case errors.Is(err, store.ErrUnknownNode):
+		write(w, http.StatusNotFound, errorBody{err.Error()})
+	case errors.Is(err, store.ErrWindow):
+		write(w, http.StatusBadRequest, errorBody{err.Error()})
+	default:
+		write(w, http.StatusInternalServerError, errorBody{err.Error()})
+	}
+}
+
+func write(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		status, b = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// The reader is gone if this fails; there is nobody to tell.
+	_, _ = w.Write(append(b, '\n'))
+}
+
+// readError turns an answer that is not 200 into an error.
+func readError(status int, body []byte) error {
+	var e errorBody
+	if err := json.Unmarshal(body, &e); err != nil || e.Error == "" {
+		return fmt.Errorf("the server answered %d: %s", status, strings.TrimSpace(string(body)))
+	}
+	if status == http.StatusNotFound {
+		return &remoteError{e.Error, store.ErrUnknownNode}
+	}
+	if status == http.StatusBadRequest {
+		return &remoteError{e.Error, store.ErrWindow}
+	}
+	return errors.New(e.Error)
+}
+
+// remoteError is an error of the server's with the sentinel that it wrapped
+// there.
+type remoteError struct {
+	message  string
+	sentinel error
+}
+
+func (e *remoteError) Error() string { return e.message }
+func (e *remoteError) Unwrap() error { return e.sentinel }

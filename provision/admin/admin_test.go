@@ -1,0 +1,212 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/k8snode/k8snode/provision/admin"
+	"github.com/k8snode/k8snode/provision/api"
+	"github.com/k8snode/k8snode/provision/store"
+)
+
+// backend is one node.
+type backend struct{ node admin.Node }
+
+func (b *backend) Nodes(context.Context) ([]admin.Node, error) { return []admin.Node{b.node}, nil }
+
+func (b *backend) Arm(_ context.Context, name string, window time.Duration) (admin.Node, error) {
+	switch {
+	case name == "broken":
+		return admin.Node{}, errors.New("the store is gone")
+	case name != b.node.Name:
+		return admin.Node{}, fmt.Errorf("arming node %q: %w", name, store.ErrUnknownNode)
+	case window <= 0:
+		return admin.Node{}, fmt.Errorf("%w: it ends before it begins", store.ErrWindow)
+	}
+	b.node.Phase, b.node.Open = api.PhaseArmed, true
+	b.node.WindowEnd = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(window)
+	return b.node, nil
+}
+
+func (b *backend) Disarm(_ context.Context, name string) (admin.Node, error) {
+	if name != b.node.Name {
+		return admin.Node{}, fmt.Errorf("disarming node %q: %w", name, store.ErrUnknownNode)
+	}
+	b.node.Phase, b.node.Open = api.PhaseClosed, false
+	return b.node, nil
+}
+
+func start(t *testing.T, b admin.Backend) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "k8snode", "admin.sock")
+	l, err := admin.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: admin.NewHandler(b), ReadHeaderTimeout: time.Second}
+	go srv.Serve(l)
+	t.Cleanup(func() { srv.Close() })
+	return path
+}
+
+func TestClient(t *testing.T) {
+	b := &backend{admin.Node{
+		Name: "a", MAC: "52:54:00:00:00:01", Address: "192.0.2.11/24", Role: "worker", Phase: api.PhaseClosed,
+		Refused: 1, LastRefusal: &admin.Refusal{Time: time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC), Address: "192.0.2.9", Reason: "late"},
+	}}
+	client := admin.NewClient(start(t, b))
+	ctx := context.Background()
+
+	want := b.node
+	nodes, err := client.Nodes(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]admin.Node{want}, nodes); diff != "" {
+		t.Errorf("Nodes (-want +got):\n%s", diff)
+	}
+	armed, err := client.Arm(ctx, "a", 45*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Phase, want.Open, want.WindowEnd = api.PhaseArmed, true, time.Date(2026, 3, 1, 12, 45, 0, 0, time.UTC)
+	if diff := cmp.Diff(want, armed); diff != "" {
+		t.Errorf("Arm (-want +got):\n%s", diff)
+	}
+	closed, err := client.Disarm(ctx, "a")
+	if err != nil || closed.Phase != api.PhaseClosed {
+		t.Errorf("Disarm: %+v, %v", closed, err)
+	}
+}
+
+func TestClientErrors(t *testing.T) {
+	client := admin.NewClient(start(t, &backend{admin.Node{Name: "a"}}))
+	ctx := context.Background()
+	_, unknown := client.Arm(ctx, "b/../a", time.Hour)
+	_, window := client.Arm(ctx, "a", 0)
+	_, broken := client.Arm(ctx, "broken", time.Hour)
+	_, disarm := client.Disarm(ctx, "c")
+	for _, tt := range []struct {
+		name string
+		err  error
+		is   error
+		want string
+	}{
+		{"unknown", unknown, store.ErrUnknownNode, `arming node "b/../a": unknown node`},
+		{"window", window, store.ErrWindow, "impossible install window: it ends before it begins"},
+		{"broken", broken, nil, "the store is gone"},
+		{"disarm", disarm, store.ErrUnknownNode, `disarming node "c": unknown node`},
+	} {
+		if tt.err == nil || tt.err.Error() != tt.want || tt.is != nil && !errors.Is(tt.err, tt.is) {
+			t.Errorf("%s: %v, want %s", tt.name, tt.err, tt.want)
+		}
+	}
+	_, err := admin.NewClient(filepath.Join(t.TempDir(), "none.sock")).Nodes(ctx)
+	if err == nil || !strings.HasPrefix(err.Error(), "asking the provisioning server: ") {
+		t.Errorf("no server: %v", err)
+	}
+}
+
+func TestHandlerRefuses(t *testing.T) {
+	path := start(t, &backend{admin.Node{Name: "a"}})
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{"GET", "/nodes", "", 200},
+		{"POST", "/nodes", "", 405},
+		{"GET", "/nodes/a/arm", "", 405},
+		{"POST", "/nodes/a/arm", "", 400},
+		{"POST", "/nodes/a/arm", `{"for":"soon"}`, 400},
+		{"POST", "/nodes/a/arm", `{"for":"45m","force":true}`, 400},
+		{"POST", "/nodes/a/arm", `{"for":"` + strings.Repeat("9", 5000) + `m"}`, 400},
+		{"POST", "/nodes/a/arm", `{"for":"45m"}`, 200},
+		{"POST", "/nodes/b/disarm", "", 404},
+		{"GET", "/", "", 404},
+	} {
+		req, err := http.NewRequest(tt.method, "http://admin"+tt.path, strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != tt.status {
+			t.Errorf("%s %s %.40s: %d, want %d", tt.method, tt.path, tt.body, resp.StatusCode, tt.status)
+		}
+	}
+}
+
+func TestListen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "private")
+	path := filepath.Join(dir, "admin.sock")
+	l, err := admin.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, want := range map[string]os.FileMode{dir: 0o700, path: 0o600} {
+		info, err := os.Stat(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s has mode %v, want %v", p, info.Mode().Perm(), want)
+		}
+	}
+	wantErr := func(name, reason string) {
+		t.Helper()
+		l, err := admin.Listen(path)
+		want := fmt.Sprintf("preparing the admin socket %q: %s", path, reason)
+		if err == nil {
+			l.Close()
+		}
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+	}
+	wantErr("in use", "another server uses it")
+
+	// What a killed server leaves behind is replaced.
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	l, err = admin.Listen(path)
+	if err != nil {
+		t.Fatalf("after a crash: %v", err)
+	}
+	l.Close()
+
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantErr("a file", "another file has this name")
+	if err := os.Chmod(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	wantErr("open folder", fmt.Sprintf("the folder %q has mode 0750: others can enter it", dir))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := t.TempDir()
+	if err := os.Symlink(elsewhere, dir); err != nil {
+		t.Fatal(err)
+	}
+	wantErr("folder is a link", fmt.Sprintf("%q is not a folder", dir))
+}

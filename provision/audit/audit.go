@@ -1,0 +1,158 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// An Event is one entry. Empty fields are left out.
+type Event struct {
+	// Node is the node's name, empty when the request names none.
+	Node string
+	// Address is where the request came from, not valid for the operator.
+	Address netip.Addr
+	// Action is what was asked: arm, disarm, seed, plan, config, report.
+	Action string
+	// Result is what became of it: granted, delivered, refused, failed.
+	Result string
+	// Detail is for people. It never holds a secret.
+	Detail string
+}
+
+// A Tail is the end of a log: what the next line follows.
+type Tail struct {
+	Seq  int64
+	Hash string
+}
+
+// line is an Event as it is written. Hash is over the same JSON with an empty
+// hash.
+type line struct {
+	Seq     int64     `json:"seq"`
+	Time    time.Time `json:"time"`
+	Node    string    `json:"node,omitempty"`
+	Address string    `json:"address,omitempty"`
+	Action  string    `json:"action"`
+	Result  string    `json:"result"`
+	Detail  string    `json:"detail,omitempty"`
+	Prev    string    `json:"prev"`
+	Hash    string    `json:"hash"`
+}
+
+func (l line) digest() (string, error) {
+	l.Hash = ""
+	b, err := json.Marshal(l)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// A Log appends events to a writer. It is safe for concurrent use; a nil Log
+// records nothing.
+type Log struct {
+	mu     sync.Mutex
+	w      io.Writer
+	now    func() time.Time
+	tail   Tail
+	broken error
+}
+
+// New returns a log that appends to w after tail, the zero Tail for a new
+// one.
+func New(w io.Writer, now func() time.Time, tail Tail) *Log {
+	return &Log{w: w, now: now, tail: tail}
+}
+
+// Record appends e. After a failed write the log may end in the middle of a
+// line, so that every later Record fails too.
+func (l *Log) Record(e Event) error {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.broken != nil {
+		return fmt.Errorf("writing the audit log: an earlier write failed: %w", l.broken)
+	}
+	next := line{
+		Seq: l.tail.Seq + 1, Time: l.now().UTC(), Node: e.Node,
+		Action: e.Action, Result: e.Result, Detail: e.Detail, Prev: l.tail.Hash,
+	}
+	if e.Address.IsValid() {
+		next.Address = e.Address.String()
+	}
+	hash, err := next.digest()
+	if err != nil {
+		return fmt.Errorf("encoding an audit event: %w", err)
+	}
+	next.Hash = hash
+	b, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("encoding an audit event: %w", err)
+	}
+	if _, err := l.w.Write(append(b, '\n')); err != nil {
+		l.broken = err
+		return fmt.Errorf("writing the audit log: %w", err)
+	}
+	l.tail = Tail{Seq: next.Seq, Hash: hash}
+	return nil
+}
+
+// Tail returns the end of the log.
+func (l *Log) Tail() Tail {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tail
+}
+
+// Verify reads a whole log and returns its end. The error names the first
+// line that does not follow from the one before.
+func Verify(r io.Reader) (Tail, error) {
+	var tail Tail
+	br := bufio.NewReader(r)
+	for n := 1; ; n++ {
+		raw, err := br.ReadBytes('\n')
+		if errors.Is(err, io.EOF) && len(raw) == 0 {
+			return tail, nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return Tail{}, fmt.Errorf("reading line %d of the audit log: %w", n, err)
+		}
+		if err != nil {
+			return Tail{}, fmt.Errorf("checking line %d of the audit log: it has no end", n)
+		}
+		raw = raw[:len(raw)-1]
+		var l line
+		if err := json.Unmarshal(raw, &l); err != nil {
+			return Tail{}, fmt.Errorf("checking line %d of the audit log: %w", n, err)
+		}
+		if l.Seq != tail.Seq+1 || l.Prev != tail.Hash {
+			return Tail{}, fmt.Errorf("checking line %d of the audit log: it does not follow the line before", n)
+		}
+		// Compared as bytes: a line may not carry anything that the digest
+		// does not cover, such as an unknown or a repeated key.
+		same, err := json.Marshal(l)
+		if err != nil {
+			return Tail{}, fmt.Errorf("checking line %d of the audit log: %w", n, err)
+		}
+		hash, err := l.digest()
+		if err != nil {
+			return Tail{}, fmt.Errorf("checking line %d of the audit log: %w", n, err)
+		}
+		if hash != l.Hash || !bytes.Equal(same, raw) {
+			return Tail{}, fmt.Errorf("checking line %d of the audit log: its digest is wrong", n)
+		}
+		tail = Tail{Seq: l.Seq, Hash: l.Hash}
+	}
+}

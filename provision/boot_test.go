@@ -1,0 +1,231 @@
+package provision_test
+
+import (
+	"flag"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision"
+	"github.com/k8snode/k8snode/provision/api"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		writeFile(t, path, []byte(got))
+		t.Errorf("%s was written: run again without -update", path)
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s:\n%s\nwant:\n%s", name, got, want)
+	}
+}
+
+func TestScripts(t *testing.T) {
+	for _, tt := range []struct {
+		golden string
+		path   string
+		arm    bool
+		after  time.Duration
+		change func(*provision.Options)
+	}{
+		{"find.ipxe", "/boot.ipxe", false, 0, nil},
+		{"closed.ipxe", "/boot/52-54-00-00-00-01.ipxe", false, 0, nil},
+		{"armed.ipxe", "/boot/52-54-00-00-00-01.ipxe", true, 0, nil},
+		{"armed.ipxe", "/boot/52:54:00:00:00:01.ipxe", true, 0, nil},
+		{"arguments.ipxe", "/boot/52-54-00-00-00-01.ipxe", true, 0, func(o *provision.Options) { o.KernelArguments = []string{"k8snode.install=1", "rd.neednet=1"} }},
+		{"ended.ipxe", "/boot/52-54-00-00-00-01.ipxe", true, time.Hour, nil},
+		{"closed-b.ipxe", "/boot/52-54-00-00-00-02.ipxe", true, 0, nil},
+		{"unknown.ipxe", "/boot/52-54-00-00-00-99.ipxe", true, 0, nil},
+		{"unknown-name.ipxe", "/boot/52-54-00-00-00-99.ipxe", true, 0, func(o *provision.Options) { o.InventoryName = "a ${b} && c\nreboot" }},
+	} {
+		t.Run(tt.golden, func(t *testing.T) {
+			f := newFixture(t, tt.change)
+			if tt.arm {
+				f.arm()
+			}
+			f.clock.add(tt.after)
+			got := f.from(addrA, "GET", f.boot.URL+tt.path, "", "")
+			if got.status != http.StatusOK || got.header.Get("Content-Length") == "" {
+				t.Fatalf("%d, headers %v", got.status, got.header)
+			}
+			golden(t, tt.golden, got.body)
+		})
+	}
+}
+
+// To fetch a script proves nothing: the state stays as it is.
+func TestScriptsChangeNothing(t *testing.T) {
+	f := newFixture(t, nil)
+	f.arm()
+	before := f.node()
+	for range 10 {
+		f.from(thief, "GET", f.boot.URL+"/boot/"+macA+".ipxe", "", "")
+		f.from(addrA, "HEAD", f.boot.URL+"/boot/"+macA+".ipxe", "", "")
+	}
+	if after := f.node(); after.Phase != api.PhaseArmed || after.Refused != before.Refused {
+		t.Errorf("node %+v, want %+v", after, before)
+	}
+}
+
+func TestBootRefuses(t *testing.T) {
+	f := newFixture(t, nil)
+	f.arm()
+	for _, tt := range []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", "/", 404},
+		{"GET", "/boot/", 404},
+		{"GET", "/boot/.ipxe", 404},
+		{"GET", "/boot/a.ipxe", 404},
+		{"GET", "/boot/52-54-00-00-00-01", 404},
+		{"GET", "/boot/52-54-00-00-00-01-02-03.ipxe", 404},
+		{"GET", "/seed/52-54-00-00-00-99.cpio", 404},
+		{"GET", "/seed/52-54-00-00-00-01.ipxe", 404},
+		{"HEAD", "/seed/52-54-00-00-00-01.cpio", 405},
+		{"POST", "/seed/52-54-00-00-00-01.cpio", 405},
+		{"POST", "/boot.ipxe", 405},
+		{"GET", "/v1/install", 404},
+		{"GET", "/nodes", 404},
+		{"GET", "/artifacts/", 404},
+		{"GET", "/artifacts/other/pxe/vmlinuz", 404},
+		{"GET", "/artifacts/0123abcd/", 404},
+		{"GET", "/artifacts/0123abcd/pxe", 404},
+		{"GET", "/artifacts/0123abcd/notes.txt", 404},
+		{"GET", "/artifacts/0123abcd/pxe/../notes.txt", 404},
+		{"GET", "/artifacts/0123abcd/pxe/%2e%2e/%2e%2e/%2e%2e/etc/passwd", 404},
+		{"GET", "/artifacts/0123abcd//etc/passwd", 404},
+		{"GET", "/artifacts/0123abcd/pxe%5cvmlinuz", 404},
+		{"GET", "/artifacts/0123abcd/../0123abcd/pxe/vmlinuz", 404},
+		{"PUT", "/artifacts/0123abcd/pxe/vmlinuz", 405},
+	} {
+		if got := f.from(addrA, tt.method, f.boot.URL+tt.path, "", ""); got.status != tt.status {
+			t.Errorf("%s %s: %d, want %d", tt.method, tt.path, got.status, tt.status)
+		}
+	}
+	f.wantAudit(`"action":"seed","result":"refused","detail":"unknown machine 52:54:00:00:00:99"`)
+	if n := f.node(); n.Refused != 0 {
+		t.Errorf("node a was refused %d times by what is not about it", n.Refused)
+	}
+}
+
+func TestSeed(t *testing.T) {
+	f := newFixture(t, nil)
+	f.arm()
+	s := f.seed()
+	if s.Node != "a" || s.Server != "https://127.0.0.1:8443" || s.CA != string(f.opts.CA) || !strings.HasPrefix(s.Token, "a.") {
+		t.Errorf("seed %+v", s)
+	}
+	f.wantAudit(`"node":"a","address":"127.0.0.1","action":"seed","result":"granted"`)
+	if strings.Contains(f.audit.String(), s.Token) {
+		t.Error("the audit holds the token")
+	}
+	if n := f.node(); n.Phase != api.PhaseArmed {
+		t.Errorf("phase %s after a seed, want armed", n.Phase)
+	}
+}
+
+func TestSeedRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		prepare func(*fixture)
+		from    string
+		reason  string
+	}{
+		{"closed window", func(*fixture) {}, addrA, "no install window is open"},
+		{"expired window", func(f *fixture) { f.arm(); f.clock.add(time.Hour) }, addrA, "the install window has ended"},
+		{"another address", func(f *fixture) { f.arm() }, thief, "the request is not from the node's own address"},
+		{"config delivered", func(f *fixture) { f.fetchConfig(addrA, f.configToken()) }, addrA, "the config of this install was fetched already"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t, nil)
+			tt.prepare(f)
+			got := f.from(tt.from, "GET", f.boot.URL+"/seed/"+macA+".cpio", "", "")
+			if got.status != http.StatusNotFound || strings.Contains(got.body, "a.") {
+				t.Errorf("%d %s", got.status, got.body)
+			}
+			f.wantRefused(tt.from, "seed", tt.reason)
+		})
+	}
+}
+
+// A header that claims another source is not believed.
+func TestForwardedForIsNotRead(t *testing.T) {
+	f := newFixture(t, nil)
+	f.arm()
+	got := f.from(thief, "GET", f.boot.URL+"/seed/"+macA+".cpio", "", "", "X-Forwarded-For", addrA, "Forwarded", "for="+addrA, "X-Real-IP", addrA)
+	if got.status != http.StatusNotFound {
+		t.Errorf("%d, want 404", got.status)
+	}
+	f.wantRefused(thief, "seed", "the request is not from the node's own address")
+}
+
+func TestArtifacts(t *testing.T) {
+	f := newFixture(t, nil)
+	for _, a := range f.opts.Manifest.Artifacts {
+		url := f.boot.URL + "/artifacts/" + imageID + "/" + a.Path
+		content := "content of " + a.Path
+		etag := `"` + a.SHA256 + `"`
+		for _, tt := range []struct {
+			name    string
+			method  string
+			headers []string
+			status  int
+			body    string
+		}{
+			{"whole", "GET", nil, 200, content},
+			{"head", "HEAD", nil, 200, ""},
+			{"range", "GET", []string{"Range", "bytes=2-5"}, 206, content[2:6]},
+			{"rest", "GET", []string{"Range", "bytes=8-", "If-Range", etag}, 206, content[8:]},
+			{"range of another version", "GET", []string{"Range", "bytes=8-", "If-Range", `"x"`}, 200, content},
+			{"cached", "GET", []string{"If-None-Match", etag}, 304, ""},
+			{"beyond", "GET", []string{"Range", "bytes=9999-"}, 416, "invalid range: failed to overlap\n"},
+		} {
+			got := f.from(thief, tt.method, url, "", "", tt.headers...)
+			if got.status != tt.status || got.body != tt.body {
+				t.Errorf("%s %s: %d %q, want %d %q", a.Path, tt.name, got.status, got.body, tt.status, tt.body)
+			}
+			if tt.status < 400 && got.header.Get("ETag") != etag {
+				t.Errorf("%s %s: ETag %s, want %s", a.Path, tt.name, got.header.Get("ETag"), etag)
+			}
+		}
+	}
+}
+
+// A folder that is not that of the manifest is not served as if it were.
+func TestArtifactsOfAnotherBake(t *testing.T) {
+	f := newFixture(t, nil)
+	disk := filepath.Join(f.opts.ImageDir, images.DiskFile)
+	writeFile(t, disk, []byte("another length"))
+	kernel := filepath.Join(f.opts.ImageDir, filepath.FromSlash(images.KernelFile))
+	if err := os.Remove(kernel); err != nil {
+		t.Fatal(err)
+	}
+	outside := filepath.Join(t.TempDir(), "outside")
+	writeFile(t, outside, []byte("content of "+images.InitrdFile))
+	initrd := filepath.Join(f.opts.ImageDir, filepath.FromSlash(images.InitrdFile))
+	if err := os.Remove(initrd); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, initrd); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{images.DiskFile, images.KernelFile, images.InitrdFile} {
+		if got := f.from(addrA, "GET", f.boot.URL+"/artifacts/"+imageID+"/"+path, "", ""); got.status != http.StatusServiceUnavailable {
+			t.Errorf("%s: %d %q, want 503", path, got.status, got.body)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package provision_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/k8snode/k8snode/provision"
+	"github.com/k8snode/k8snode/provision/api"
+	"github.com/k8snode/k8snode/provision/store"
+)
+
+func TestConfig(t *testing.T) {
+	f := newFixture(t, nil)
+	token := f.configToken()
+	if n := f.node(); n.Phase != api.PhaseInstalling {
+		t.Errorf("phase %s before the config, want installing", n.Phase)
+	}
+	first := f.fetchConfig(addrA, token)
+	if first.status != http.StatusOK || !strings.Contains(first.body, `"node":"a"`) {
+		t.Fatalf("%d %s", first.status, first.body)
+	}
+	if n := f.node(); n.Phase != api.PhaseConfigured {
+		t.Errorf("phase %s, want configured", n.Phase)
+	}
+	f.wantAudit(`"action":"config","result":"delivered","detail":"sha256 `)
+
+	// A replay from the same address, inside its window: the same bytes.
+	f.clock.add(10*time.Minute - 1)
+	if again := f.fetchConfig(addrA, token); again.status != http.StatusOK || again.body != first.body {
+		t.Errorf("replay: %d %s, want %s", again.status, again.body, first.body)
+	}
+	// From another address, and after it: refused.
+	if theft := f.fetchConfig(thief, token); theft.status != http.StatusForbidden {
+		t.Errorf("theft: %d, want 403", theft.status)
+	}
+	f.wantRefused(thief, "config", "the request is not from the node's own address")
+	f.clock.add(1)
+	if late := f.fetchConfig(addrA, token); late.status != http.StatusForbidden {
+		t.Errorf("late replay: %d, want 403", late.status)
+	}
+	f.wantRefused(addrA, "config", "the config was delivered, and the time to repeat it is over")
+	if n := f.node(); n.Refused != 2 {
+		t.Errorf("refused %d, want 2", n.Refused)
+	}
+	for _, secret := range []string{token, first.body, `"token"`} {
+		if strings.Contains(f.audit.String(), secret) {
+			t.Errorf("the audit holds %s", secret)
+		}
+	}
+}
+
+// Where addresses prove nothing, the first reader is still the only one.
+func TestConfigSecondReader(t *testing.T) {
+	f := newFixture(t, func(o *provision.Options) { o.Sources = provision.AnySource })
+	token := f.configToken()
+	if got := f.fetchConfig(thief, token); got.status != http.StatusOK {
+		t.Fatalf("first reader: %d", got.status)
+	}
+	if got := f.fetchConfig(addrA, token); got.status != http.StatusForbidden {
+		t.Errorf("second reader: %d, want 403", got.status)
+	}
+	f.wantRefused(addrA, "config", "the config was fetched by 127.0.0.2 before")
+}
+
+func TestConfigRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		before func(f *fixture, token string)
+		reason string
+	}{
+		{"expired window", func(f *fixture, _ string) { f.clock.add(time.Hour) }, "the config token is not valid"},
+		{"disarmed", func(f *fixture, _ string) {
+			if _, err := f.srv.Disarm(context.Background(), "a"); err != nil {
+				f.t.Fatal(err)
+			}
+		}, "the config token is not valid"},
+		{"armed again", func(f *fixture, _ string) { f.arm() }, "the config token is not valid"},
+		{"disarmed after the delivery", func(f *fixture, token string) {
+			f.fetchConfig(addrA, token)
+			if _, err := f.srv.Disarm(context.Background(), "a"); err != nil {
+				f.t.Fatal(err)
+			}
+		}, "the config token is not valid"},
+		{"booted", func(f *fixture, token string) {
+			got := f.fetchConfig(addrA, token)
+			if got := f.report(addrA, reportToken(f.t, got.body), `{"phase":"booted"}`); got.status != http.StatusOK {
+				f.t.Fatalf("report: %d", got.status)
+			}
+		}, "the config token is not valid"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t, nil)
+			token := f.configToken()
+			tt.before(f, token)
+			if got := f.fetchConfig(addrA, token); got.status != http.StatusForbidden {
+				t.Errorf("%d %s, want 403", got.status, got.body)
+			}
+			f.wantRefused(addrA, "config", tt.reason)
+		})
+	}
+}
+
+func reportToken(t *testing.T, config string) string {
+	t.Helper()
+	var c struct{ Token string }
+	if err := json.Unmarshal([]byte(config), &c); err != nil || c.Token == "" {
+		t.Fatalf("config %s: %v", config, err)
+	}
+	return c.Token
+}
+
+// An empty config, or one that Ignition would take for none, is a fault that
+// Ignition retries, and leaves the one delivery unused.
+func TestConfigFaultIsRetried(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		body string
+		err  error
+	}{
+		{"error", "", errors.New("no such secret: hunter2")},
+		{"nothing", "", nil},
+		{"white space", " \n\t", nil},
+		{"empty object", "{}", nil},
+		{"null", "null", nil},
+		{"not JSON", "ignition", nil},
+		{"no version", `{"ignition":{}}`, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t, nil)
+			token := f.configToken()
+			f.renderAs(func(string, string) ([]byte, error) { return []byte(tt.body), tt.err })
+			got := f.fetchConfig(addrA, token)
+			if got.status != http.StatusServiceUnavailable || got.body != "not available now\n" {
+				t.Errorf("%d %q, want 503", got.status, got.body)
+			}
+			if n := f.node(); n.Phase != api.PhaseInstalling || n.Refused != 0 {
+				t.Errorf("phase %s, refused %d", n.Phase, n.Refused)
+			}
+			f.wantAudit(`"action":"config","result":"failed"`)
+			if strings.Contains(f.audit.String(), "hunter2") {
+				t.Error("the audit holds the error of the source")
+			}
+			f.renderAs(nil)
+			if got := f.fetchConfig(addrA, token); got.status != http.StatusOK {
+				t.Errorf("retried: %d, want 200", got.status)
+			}
+		})
+	}
+}
+
+// Two requests at the same time are given the bytes of one rendering.
+func TestConfigConcurrently(t *testing.T) {
+	f := newFixture(t, nil)
+	token := f.configToken()
+	bodies := make([]string, 8)
+	var wg sync.WaitGroup
+	for i := range bodies {
+		wg.Go(func() {
+			if got := f.fetchConfig(addrA, token); got.status == http.StatusOK {
+				bodies[i] = got.body
+			}
+		})
+	}
+	wg.Wait()
+	for _, b := range bodies {
+		if b == "" || b != bodies[0] {
+			t.Errorf("bodies differ: %q", bodies)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.rendered != 1 {
+		t.Errorf("rendered %d times, want once", f.rendered)
+	}
+}
+
+// A server that was started again does not make up a second config.
+func TestConfigAfterRestart(t *testing.T) {
+	var shared provision.Options
+	f := newFixture(t, func(o *provision.Options) { o.Store = new(store.Memory); shared = *o })
+	token := f.configToken()
+	if got := f.fetchConfig(addrA, token); got.status != http.StatusOK {
+		t.Fatalf("%d", got.status)
+	}
+	g := newFixture(t, func(o *provision.Options) { o.Store = shared.Store })
+	if got := g.fetchConfig(addrA, token); got.status != http.StatusForbidden {
+		t.Errorf("%d, want 403", got.status)
+	}
+	g.wantRefused(addrA, "config", "the config was delivered and is no longer kept")
+}

@@ -1,0 +1,29 @@
+// Package provision is the server that turns machines into nodes: it boots
+// them from the network, gives each its install plan and, once, its config,
+// and hears how far they are.
+//
+// The flow of a machine, with the handler that serves each step:
+//
+//	GET /boot/MAC.ipxe     boot     install, or boot the local disk
+//	GET /artifacts/ID/...  boot     kernel, initramfs, disk image
+//	GET /seed/MAC.cpio     boot     address, authority and install token
+//	GET  /v1/install       machine  the plan, with a stub and a config token
+//	GET  /v1/config        machine  the config, with a report token
+//	POST /v1/report        machine  progress
+//
+// Promises:
+//   - Closed by default: without an install window, opened by an operator for
+//     one node, no seed, plan or config is served.
+//   - No secret is in a script, a URL, a kernel argument, a log or the audit;
+//     what cannot be audited is not delivered.
+//   - A config is delivered to one reader, once; a repetition within a short
+//     time is the same bytes; anyone else is refused, counted and shown.
+//   - A refusal is final to Ignition (403), a fault is retried by it (503), and
+//     no answer is empty: Ignition takes an empty config for a config.
+//
+// Package store holds these rules, netboot DHCP and TFTP, admin the
+// operator's side. This package renders no config and reads no cluster
+// document: [Options] takes functions for that.
+//
+// Start with [Run].
+package provision

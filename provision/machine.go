@@ -1,0 +1,195 @@
+package provision
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"unicode"
+
+	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/api"
+	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/store"
+)
+
+// Bounds of a report.
+const (
+	maxReport  = 16 << 10
+	maxStep    = 64
+	maxMessage = 4 << 10
+)
+
+// MachineHandler serves the machine API of package api. It must be reached
+// through TLS only.
+func (s *Server) MachineHandler() http.Handler { return http.HandlerFunc(s.serveMachine) }
+
+func (s *Server) serveMachine(w http.ResponseWriter, r *http.Request) {
+	// Exact paths: an unclean one is not found, and never redirected, because
+	// Ignition drops its headers on the way.
+	switch r.URL.Path {
+	case api.PathInstall:
+		if allow(w, r, http.MethodGet) {
+			s.serveInstall(w, r)
+		}
+	case api.PathConfig:
+		if allow(w, r, http.MethodGet) {
+			s.serveConfig(w, r)
+		}
+	case api.PathReport:
+		if allow(w, r, http.MethodPost) {
+			s.serveReport(w, r)
+		}
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// request is what is known of a request before its token is checked.
+type request struct {
+	token string
+	from  netip.Addr
+	m     machine
+}
+
+// identify reads whose request this is, or answers it.
+func (s *Server) identify(w http.ResponseWriter, r *http.Request, action string) (request, bool) {
+	req := request{from: clientAddr(r)}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	name, ok := store.TokenNode(token)
+	if !strings.EqualFold(scheme, "Bearer") || !ok {
+		s.deny(w, "", req.from, action, &store.RefusedError{Reason: "the request has no token"})
+		return request{}, false
+	}
+	req.token = token
+	req.m, ok = s.byName[name]
+	if !ok {
+		s.deny(w, "", req.from, action, &store.RefusedError{Reason: "the token is of no node of the inventory"})
+		return request{}, false
+	}
+	if err := s.checkSource(r.Context(), req.m, req.from); err != nil {
+		s.deny(w, req.m.Name, req.from, action, err)
+		return request{}, false
+	}
+	return req, true
+}
+
+func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
+	const action = "plan"
+	req, ok := s.identify(w, r, action)
+	if !ok {
+		return
+	}
+	n, token, err := s.gate.Plan(r.Context(), req.token, req.from)
+	if err != nil {
+		s.deny(w, req.m.Name, req.from, action, err)
+		return
+	}
+	body, err := s.plan(req.m, token)
+	if err == nil {
+		err = s.opts.Audit.Record(audit.Event{
+			Node: n.Name, Address: req.from, Action: action, Result: "granted",
+			Detail: "image " + s.opts.Manifest.ID,
+		})
+	}
+	if err != nil {
+		s.deny(w, req.m.Name, req.from, action, err)
+		return
+	}
+	s.log.Info("plan served", "node", n.Name, "address", req.from.String(), "plans", n.Window.Plans)
+	send(w, "application/json", body)
+}
+
+// plan is the install plan with a stub for the config token.
+func (s *Server) plan(m machine, token string) ([]byte, error) {
+	stub, err := s.opts.Stub(s.opts.TLSURL+api.PathConfig, token)
+	if err != nil {
+		return nil, fmt.Errorf("making the stub of node %q: %w", m.Name, err)
+	}
+	if len(stub) == 0 {
+		return nil, fmt.Errorf("making the stub of node %q: it is empty", m.Name)
+	}
+	blockMap, ok := s.opts.Manifest.Artifact(images.BlockMapFile)
+	if !ok {
+		return nil, fmt.Errorf("internal error: image %q has no block map", s.opts.Manifest.ID)
+	}
+	return json.Marshal(api.InstallPlan{
+		Node: m.Name,
+		Image: api.InstallImage{
+			ID:             s.opts.Manifest.ID,
+			DiskURL:        s.artifactURL(images.DiskFile),
+			BlockMapURL:    s.artifactURL(images.BlockMapFile),
+			BlockMapSHA256: blockMap.SHA256,
+		},
+		Disk: m.Disk,
+		Stub: stub,
+	})
+}
+
+func (s *Server) serveReport(w http.ResponseWriter, r *http.Request) {
+	const action = "report"
+	req, ok := s.identify(w, r, action)
+	if !ok {
+		return
+	}
+	report, err := readReport(http.MaxBytesReader(w, r.Body, maxReport))
+	if err != nil {
+		status := http.StatusBadRequest
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		s.log.Warn("report not understood", "node", req.m.Name, "address", req.from.String(), "error", err)
+		http.Error(w, err.Error(), status)
+		return
+	}
+	n, before, err := s.gate.Report(r.Context(), req.token, req.from, report)
+	if err == nil && n.Phase != before {
+		err = s.opts.Audit.Record(audit.Event{
+			Node: n.Name, Address: req.from, Action: action, Result: "recorded", Detail: "phase " + string(n.Phase),
+		})
+	}
+	if err != nil {
+		s.deny(w, req.m.Name, req.from, action, err)
+		return
+	}
+	if n.Delivery.Burned {
+		s.configs.drop(n.Name)
+	}
+	s.log.Info("report", "node", n.Name, "phase", string(n.Phase), "step", report.Step,
+		"done", report.Done, "total", report.Total, "message", report.Message)
+	send(w, "application/json", []byte("{}\n"))
+}
+
+// readReport reads one report. Keys that it does not know are those of a newer
+// agent.
+func readReport(r io.Reader) (api.Report, error) {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return api.Report{}, fmt.Errorf("reading a report: %w", err)
+	}
+	var report api.Report
+	if err := json.Unmarshal(b, &report); err != nil {
+		return api.Report{}, fmt.Errorf("reading a report: %w", err)
+	}
+	if report.Done < 0 || report.Total < 0 || len(report.Step) > maxStep {
+		return api.Report{}, errors.New("reading a report: a step or its progress is out of range")
+	}
+	report.Step, report.Message = printable(report.Step), printable(report.Message)
+	if len(report.Message) > maxMessage {
+		report.Message = strings.ToValidUTF8(report.Message[:maxMessage], "")
+	}
+	return report, nil
+}
+
+// printable replaces what could steer the terminal of an operator.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+}

@@ -1,0 +1,95 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/k8snode/k8snode/provision/admin"
+	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/store"
+)
+
+var _ admin.Backend = (*Server)(nil)
+
+// AdminHandler serves the operator's API. It has no authentication of its own
+// and belongs behind [admin.Listen].
+func (s *Server) AdminHandler() http.Handler { return admin.NewHandler(s) }
+
+// Nodes returns what an operator sees, in the order of the inventory.
+func (s *Server) Nodes(ctx context.Context) ([]admin.Node, error) {
+	nodes, err := s.store.Nodes(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the nodes: %w", err)
+	}
+	byName := make(map[string]store.Node, len(nodes))
+	for _, n := range nodes {
+		byName[n.Name] = n
+	}
+	views := make([]admin.Node, 0, len(s.machines))
+	for _, m := range s.machines {
+		views = append(views, s.view(m, byName[m.Name]))
+	}
+	return views, nil
+}
+
+// Arm opens an install window for a node. An install that was under way is
+// over.
+func (s *Server) Arm(ctx context.Context, node string, window time.Duration) (admin.Node, error) {
+	m, ok := s.byName[node]
+	if !ok {
+		return admin.Node{}, fmt.Errorf("arming node %q: %w", node, store.ErrUnknownNode)
+	}
+	until := s.opts.Now().Add(window)
+	if err := s.opts.Audit.Record(audit.Event{
+		Node: node, Action: "arm", Result: "asked", Detail: "until " + until.UTC().Format(time.RFC3339),
+	}); err != nil {
+		return admin.Node{}, err
+	}
+	n, err := s.gate.Arm(ctx, node, until)
+	if err != nil {
+		s.failed(node, netip.Addr{}, "arm", err)
+		return admin.Node{}, err
+	}
+	s.configs.drop(node)
+	s.record(audit.Event{Node: node, Action: "arm", Result: "granted", Detail: "install " + n.Window.InstallID})
+	s.log.Info("node armed", "node", node, "until", until)
+	return s.view(m, n), nil
+}
+
+// Disarm closes the window of a node.
+func (s *Server) Disarm(ctx context.Context, node string) (admin.Node, error) {
+	m, ok := s.byName[node]
+	if !ok {
+		return admin.Node{}, fmt.Errorf("disarming node %q: %w", node, store.ErrUnknownNode)
+	}
+	// Closing needs no record to be allowed.
+	n, err := s.gate.Disarm(ctx, node)
+	if err != nil {
+		s.failed(node, netip.Addr{}, "disarm", err)
+		return admin.Node{}, err
+	}
+	s.configs.drop(node)
+	s.record(audit.Event{Node: node, Action: "disarm", Result: "granted"})
+	s.log.Info("node disarmed", "node", node)
+	return s.view(m, n), nil
+}
+
+func (s *Server) view(m machine, n store.Node) admin.Node {
+	now := s.opts.Now()
+	v := admin.Node{
+		Name: m.Name, MAC: m.mac.String(), Address: m.Address.String(), Role: m.Role,
+		Phase: n.PhaseAt(now), Step: n.Last.Step, Done: n.Last.Done, Total: n.Last.Total,
+		Message: n.Last.Message, LastReport: n.LastReport,
+		WindowEnd: n.Window.Until, Open: n.Open(now), Held: n.Window.Held,
+		Refused: n.Refused,
+	}
+	if n.Refused > 0 {
+		v.LastRefusal = &admin.Refusal{
+			Time: n.LastRefusal.Time, Address: n.LastRefusal.Address.String(), Reason: n.LastRefusal.Reason,
+		}
+	}
+	return v
+}

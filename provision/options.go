@@ -1,0 +1,126 @@
+package provision
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/api"
+	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/store"
+)
+
+// A Machine is one entry of the inventory.
+type Machine struct {
+	// Name is the name of the node that the machine becomes: an RFC 1123
+	// label.
+	Name string
+	// Role is shown to operators.
+	Role string
+	// MAC is that of the interface that the machine boots from, with colons
+	// or hyphens.
+	MAC string
+	// Address is the machine's IPv4 address with the prefix length of its
+	// network.
+	Address netip.Prefix
+	Disk    api.DiskSelection
+}
+
+// SourcePolicy says from where a machine may speak.
+type SourcePolicy int
+
+const (
+	// DeclaredSource accepts a request for a node's secrets only from the
+	// address that the inventory gives the node. It is the default.
+	DeclaredSource SourcePolicy = iota
+	// AnySource accepts it from everywhere, for machines whose address is
+	// translated on the way. The reader of a config is still one address.
+	AnySource
+)
+
+// DHCP switches DHCP on. The zero value leaves it off.
+type DHCP struct {
+	// Interface is the name of the one interface to serve; empty for none.
+	Interface string
+	// Server is the server's own IPv4 address on it.
+	Server netip.Addr
+	// Router and DNS may be left out.
+	Router netip.Addr
+	DNS    []netip.Addr
+	// Lease is one hour by default.
+	Lease time.Duration
+}
+
+// Limits bound an install. Zero values are the defaults of
+// [store.GateOptions].
+type Limits struct {
+	MaxPlans     int
+	ReplayWindow time.Duration
+	MaxWindow    time.Duration
+	ReportLife   time.Duration
+}
+
+// Options say what to serve, and where. Each part is off while its listen
+// field is empty.
+type Options struct {
+	Inventory []Machine
+	// InventoryName is the file that a machine must be added to; the script of
+	// an unknown machine names it. Empty: "the cluster document".
+	InventoryName string
+
+	// ImageDir is the output folder of a bake, Manifest what it says of
+	// itself: only the artifacts in it are served.
+	ImageDir string
+	Manifest images.Manifest
+	// KernelArguments of the installer; nil: see
+	// [DefaultKernelArguments]. They are public.
+	KernelArguments []string
+
+	// HTTPURL and TLSURL are the base URLs by which machines reach the boot
+	// and the machine handler: scheme, host and port, without a path.
+	HTTPURL string
+	TLSURL  string
+
+	// HTTPListen, TLSListen and TFTPListen are host:port, AdminSocket is a
+	// path.
+	HTTPListen  string
+	TLSListen   string
+	TFTPListen  string
+	AdminSocket string
+	DHCP        DHCP
+
+	// Certificate is that of TLSURL; CA is the PEM of the authority that
+	// signed it, which machines trust alone.
+	Certificate tls.Certificate
+	CA          []byte
+
+	// Config renders the Ignition config of a node. The config holds
+	// reportToken, the token of an [api.ReportConfig]. It is called once per
+	// delivery, so that it may mint what expires.
+	Config func(ctx context.Context, node, reportToken string) ([]byte, error)
+	// Stub makes the Ignition config that fetches url with the bearer token.
+	Stub func(url, token string) ([]byte, error)
+
+	// Store keeps the nodes; nil keeps them in memory.
+	Store   store.Store
+	Limits  Limits
+	Sources SourcePolicy
+
+	// Now and Rand are required: the clock, and a source of secret bytes.
+	Now  func() time.Time
+	Rand io.Reader
+	// Logger is never given a secret; nil discards.
+	Logger *slog.Logger
+	// Audit records every grant and refusal; nil records nothing.
+	Audit *audit.Log
+}
+
+// DefaultKernelArguments are those of the installer: run the agent, and show
+// it on the screen and on the first serial port.
+func DefaultKernelArguments() []string {
+	return []string{"k8snode.install=1", "console=tty0", "console=ttyS0,115200n8"}
+}

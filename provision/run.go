@@ -1,0 +1,215 @@
+package provision
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/admin"
+	"github.com/k8snode/k8snode/provision/netboot"
+)
+
+// stopTimeout is how long requests may take to end when the server stops.
+const stopTimeout = 5 * time.Second
+
+// sweepEvery is how often configs that nobody may fetch any more are
+// forgotten.
+const sweepEvery = 30 * time.Second
+
+// Run serves until ctx is done, or until a part of the server fails.
+func Run(ctx context.Context, opts Options) error {
+	s, err := New(ctx, opts)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.Run(ctx)
+}
+
+// part is one listener: serve returns when ctx is done.
+type part struct {
+	name  string
+	where string
+	conn  io.Closer
+	serve func(ctx context.Context) error
+}
+
+// Run opens every socket, and serves once all of them are open. It returns nil
+// when ctx was done and everything has ended.
+func (s *Server) Run(ctx context.Context) error {
+	parts, err := s.listen(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(parts))
+	var wg sync.WaitGroup
+	for i, p := range parts {
+		s.log.Info("serving", "part", p.name, "address", p.where)
+		wg.Go(func() {
+			// One part that ends takes the others along: half a server looks
+			// alive and is not.
+			defer cancel()
+			if err := p.serve(ctx); err != nil {
+				errs[i] = fmt.Errorf("serving %s: %w", p.name, err)
+			}
+		})
+	}
+	wg.Go(func() { s.sweep(ctx) })
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (s *Server) sweep(ctx context.Context) {
+	t := time.NewTicker(sweepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			s.configs.sweep(s.opts.Now())
+		}
+	}
+}
+
+// listen opens the sockets of the parts that are switched on.
+func (s *Server) listen(ctx context.Context) (parts []part, err error) {
+	defer func() {
+		if err != nil {
+			for _, p := range parts {
+				p.conn.Close()
+			}
+		}
+	}()
+	var lc net.ListenConfig
+	if addr := s.opts.HTTPListen; addr != "" {
+		l, err := lc.Listen(ctx, "tcp", addr)
+		if err != nil {
+			return parts, fmt.Errorf("listening for boot loaders: %w", err)
+		}
+		parts = append(parts, s.httpPart("http", l, s.bootServer()))
+	}
+	if addr := s.opts.TLSListen; addr != "" {
+		l, err := lc.Listen(ctx, "tcp", addr)
+		if err != nil {
+			return parts, fmt.Errorf("listening for machines: %w", err)
+		}
+		parts = append(parts, s.httpPart("https", tls.NewListener(l, s.tlsConfig()), s.apiServer(s.MachineHandler())))
+	}
+	if path := s.opts.AdminSocket; path != "" {
+		l, err := admin.Listen(path)
+		if err != nil {
+			return parts, err
+		}
+		parts = append(parts, s.httpPart("admin", l, s.apiServer(s.AdminHandler())))
+	}
+	if addr := s.opts.TFTPListen; addr != "" {
+		loader, err := s.image.ReadFile(images.IPXEFile)
+		if err != nil {
+			return parts, fmt.Errorf("reading the boot loader: %w", err)
+		}
+		conn, err := lc.ListenPacket(ctx, "udp", addr)
+		if err != nil {
+			return parts, fmt.Errorf("listening for TFTP: %w", err)
+		}
+		parts = append(parts, part{"tftp", conn.LocalAddr().String(), conn, func(ctx context.Context) error {
+			return netboot.TFTP(ctx, conn, loader, s.log)
+		}})
+	}
+	if s.opts.DHCP.Interface != "" {
+		conn, err := netboot.ListenDHCP(s.opts.DHCP.Interface)
+		if err != nil {
+			return parts, err
+		}
+		parts = append(parts, part{"dhcp", s.opts.DHCP.Interface, conn, func(ctx context.Context) error {
+			return netboot.DHCP(ctx, conn, s.dhcpConfig(), s.log)
+		}})
+	}
+	if len(parts) == 0 {
+		return nil, errors.New("starting the provisioning server: every part is off")
+	}
+	return parts, nil
+}
+
+func (s *Server) httpPart(name string, l net.Listener, srv *http.Server) part {
+	return part{name, l.Addr().String(), l, func(ctx context.Context) error {
+		stopped := make(chan struct{})
+		release := context.AfterFunc(ctx, func() {
+			defer close(stopped)
+			grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+			defer cancel()
+			if srv.Shutdown(grace) != nil {
+				srv.Close()
+			}
+		})
+		err := srv.Serve(l)
+		if !release() {
+			<-stopped
+		}
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return err
+	}}
+}
+
+// bootServer has no write timeout: an image on a slow network takes its time.
+func (s *Server) bootServer() *http.Server {
+	srv := s.apiServer(s.BootHandler())
+	srv.WriteTimeout = 0
+	return srv
+}
+
+func (s *Server) apiServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// tlsConfig allows TLS 1.3 alone: every client is ours or Ignition. Firmware
+// and boot loaders, which know less, use plain HTTP.
+func (s *Server) tlsConfig() *tls.Config {
+	return &tls.Config{
+		Certificates: []tls.Certificate{s.opts.Certificate},
+		MinVersion:   tls.VersionTLS13,
+		NextProtos:   []string{"http/1.1"},
+	}
+}
+
+func (s *Server) dhcpConfig() netboot.Config {
+	c := netboot.Config{
+		Server: s.opts.DHCP.Server,
+		Router: s.opts.DHCP.Router,
+		DNS:    s.opts.DHCP.DNS,
+		Lease:  s.opts.DHCP.Lease,
+		ScriptURL: func(mac net.HardwareAddr) string {
+			return s.opts.HTTPURL + "/boot/" + s.byMAC[mac.String()].urlMAC() + ".ipxe"
+		},
+	}
+	if _, ok := s.opts.Manifest.Artifact(images.IPXEFile); ok {
+		c.LoaderURL = s.artifactURL(images.IPXEFile)
+	}
+	if s.opts.TFTPListen != "" {
+		c.TFTP = s.opts.DHCP.Server
+	}
+	for _, m := range s.machines {
+		c.Hosts = append(c.Hosts, netboot.Host{Name: m.Name, MAC: m.mac, Address: m.Address})
+	}
+	return c
+}

@@ -1,0 +1,142 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+
+	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/store"
+)
+
+// A Server holds everything but the sockets.
+type Server struct {
+	opts     Options
+	log      *slog.Logger
+	store    store.Store
+	gate     *store.Gate
+	image    *os.Root
+	machines []machine
+	byMAC    map[string]machine
+	byName   map[string]machine
+	configs  configs
+}
+
+// New checks opts and returns a server; it listens nowhere yet. Close it when
+// it is done with.
+func New(ctx context.Context, opts Options) (*Server, error) {
+	machines, err := opts.validate()
+	if err != nil {
+		return nil, fmt.Errorf("checking the options of the provisioning server: %w", err)
+	}
+	s := &Server{
+		opts: opts, log: opts.Logger, store: opts.Store, machines: machines,
+		byMAC: make(map[string]machine), byName: make(map[string]machine),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.store == nil {
+		s.store = new(store.Memory)
+	}
+	s.gate, err = store.NewGate(s.store, store.GateOptions{
+		Now: opts.Now, Rand: opts.Rand,
+		MaxPlans: opts.Limits.MaxPlans, ReplayWindow: opts.Limits.ReplayWindow,
+		MaxWindow: opts.Limits.MaxWindow, ReportLife: opts.Limits.ReportLife,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, m := range machines {
+		s.byMAC[m.mac.String()], s.byName[m.Name] = m, m
+		names = append(names, m.Name)
+	}
+	if err := s.store.Add(ctx, names...); err != nil {
+		return nil, fmt.Errorf("adding the inventory to the store: %w", err)
+	}
+	// A root, so that not even a symbolic link in the folder leads out of it.
+	s.image, err = os.OpenRoot(opts.ImageDir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the image's folder: %w", err)
+	}
+	return s, nil
+}
+
+// Close releases the image's folder.
+func (s *Server) Close() error { return s.image.Close() }
+
+// node returns the state of one node.
+func (s *Server) node(ctx context.Context, name string) (store.Node, error) {
+	nodes, err := s.store.Nodes(ctx)
+	if err != nil {
+		return store.Node{}, fmt.Errorf("reading the nodes: %w", err)
+	}
+	for _, n := range nodes {
+		if n.Name == name {
+			return n, nil
+		}
+	}
+	return store.Node{}, fmt.Errorf("reading node %q: %w", name, store.ErrUnknownNode)
+}
+
+// clientAddr is the address of the peer. Forwarding headers are not read:
+// anybody can write them.
+func clientAddr(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+// checkSource refuses a request for m that comes from elsewhere.
+func (s *Server) checkSource(ctx context.Context, m machine, from netip.Addr) error {
+	if s.opts.Sources == AnySource || from == m.Address.Addr() {
+		return nil
+	}
+	return s.gate.Refuse(ctx, m.Name, from, "the request is not from the node's own address")
+}
+
+// refused writes a refusal to the log and to the audit.
+func (s *Server) refused(node string, from netip.Addr, action, reason string) {
+	s.log.Warn("request refused", "node", node, "address", from.String(), "action", action, "reason", reason)
+	s.record(audit.Event{Node: node, Address: from, Action: action, Result: "refused", Detail: reason})
+}
+
+// failed writes a fault of the server's own to the log and to the audit. The
+// error stays out of the audit: it is for whoever debugs the server.
+func (s *Server) failed(node string, from netip.Addr, action string, err error) {
+	s.log.Error("request failed", "node", node, "address", from.String(), "action", action, "error", err)
+	s.record(audit.Event{Node: node, Address: from, Action: action, Result: "failed"})
+}
+
+// record audits what nothing depends on. What is handed out is recorded first,
+// by a call whose error is heeded.
+func (s *Server) record(e audit.Event) {
+	if err := s.opts.Audit.Record(e); err != nil {
+		s.log.Error("event not audited", "node", e.Node, "action", e.Action, "result", e.Result, "error", err)
+	}
+}
+
+// deny answers a request of the machine API that err ended.
+func (s *Server) deny(w http.ResponseWriter, node string, from netip.Addr, action string, err error) {
+	refused := (*store.RefusedError)(nil)
+	switch {
+	case errors.As(err, &refused):
+		s.refused(node, from, action, refused.Reason)
+		// The reason is for the operator: who presents a wrong token learns
+		// nothing.
+		http.Error(w, "refused", http.StatusForbidden)
+	case errors.Is(err, store.ErrBackward):
+		s.refused(node, from, action, err.Error())
+		http.Error(w, store.ErrBackward.Error(), http.StatusConflict)
+	default:
+		s.failed(node, from, action, err)
+		http.Error(w, "not available now", http.StatusServiceUnavailable)
+	}
+}

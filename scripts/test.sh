@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Runs the tests in stages, stops at the first that fails, and says how long
+# each took.
+#
+# usage: test.sh [lint|unit|race|bake|wholepath]...      (default: all)
+#
+# The whole path uses the image in $OUT (out/node), which bake makes from the
+# recipe $RECIPE (node). K8SNODE_ACCEL=kvm uses /dev/kvm.
+set -euo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+recipe=${RECIPE:-node}
+out=${OUT:-out/$recipe}
+summary=()
+bake_took=0
+
+stage_lint() { scripts/lint.sh; }
+
+stage_unit() { go test ./...; }
+
+# The packages with goroutines of their own.
+stage_race() {
+	go test -race -short ./provision/... ./agent/... ./builder/source/... ./internal/lab/...
+}
+
+stage_bake() { make --no-print-directory image "RECIPE=$recipe" "OUT=$out"; }
+
+stage_wholepath() {
+	go test -c -o bin/e2e.test ./e2e
+	as_root bin/e2e.test -test.v -test.timeout=90m \
+		-image "$out" -k8snode bin/k8snode -bake-took "${bake_took}ms"
+}
+
+finish() {
+	status=$?
+	result=ok
+	[ $status = 0 ] || result="FAILED in ${stage:-the start}"
+	printf '\n==> %s: %s total %s s\n' "$result" "${summary[*]}" "$(seconds $(($(now) - began)))"
+	exit $status
+}
+
+began=$(now)
+trap finish EXIT
+[ $# -gt 0 ] || set -- lint unit race bake wholepath
+scripts/host-packages.sh bake test
+for stage in "$@"; do
+	if ! declare -F "stage_$stage" >/dev/null; then
+		echo "usage: test.sh [lint|unit|race|bake|wholepath]..." >&2
+		exit 2
+	fi
+	printf '==> %s\n' "$stage"
+	start=$(now)
+	"stage_$stage"
+	took=$(($(now) - start))
+	[ "$stage" != bake ] || bake_took=$took
+	summary+=("$stage $(seconds "$took") s,")
+	printf '==> %s ok, %s s\n' "$stage" "$(seconds "$took")"
+done

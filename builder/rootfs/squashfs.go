@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +36,7 @@ type SquashfsOptions struct {
 func Squashfs(ctx context.Context, o SquashfsOptions) (string, error) {
 	out := filepath.Join(o.Work, "root.squashfs")
 	cmd := exec.CommandContext(ctx, "mksquashfs", o.args(out)...)
-	cmd.Env = slices.Clone(o.Env)
+	cmd.Env = append(slices.Clone(o.Env), fmt.Sprintf("SOURCE_DATE_EPOCH=%d", o.Epoch.Unix()))
 	base, err := os.Open(o.Base)
 	if err != nil {
 		return "", err
@@ -52,7 +53,9 @@ func Squashfs(ctx context.Context, o SquashfsOptions) (string, error) {
 	cmd.Stdin = r
 	_, err = source.Run(cmd)
 	r.CloseWithError(io.ErrClosedPipe)
-	if treeErr := <-overlaid; treeErr != nil && err == nil {
+	// A packer that dies closes the pipe; any other failure of the writer is
+	// the cause of the packer's.
+	if treeErr := <-overlaid; treeErr != nil && !errors.Is(treeErr, io.ErrClosedPipe) {
 		err = treeErr
 	}
 	if err != nil {
@@ -64,8 +67,7 @@ func Squashfs(ctx context.Context, o SquashfsOptions) (string, error) {
 func (o SquashfsOptions) args(out string) []string {
 	args := []string{
 		"-", out, "-tar", "-noappend",
-		"-comp", "zstd", "-Xcompression-level", strconv.Itoa(o.Level), "-b", "256K",
-		"-mkfs-time", strconv.FormatInt(o.Epoch.Unix(), 10), "-no-progress", "-quiet",
+		"-comp", "zstd", "-Xcompression-level", strconv.Itoa(o.Level), "-b", "256K", "-no-progress", "-quiet",
 	}
 	if o.Jobs > 0 {
 		args = append(args, "-processors", strconv.Itoa(o.Jobs))
@@ -93,6 +95,8 @@ func Keep(p string) bool {
 		return false
 	case strings.HasPrefix(p, "etc/ssh/ssh_host_"):
 		return false
+	case strings.HasPrefix(p, "usr/lib/modules/"):
+		return !strings.HasSuffix(p, "/vmlinuz") && !strings.HasSuffix(p, "/System.map")
 	case strings.HasPrefix(p, "usr/share/doc/"):
 		return strings.Count(p, "/") == 3 && strings.HasSuffix(p, "/copyright")
 	case strings.HasPrefix(p, "etc/systemd/system/"):

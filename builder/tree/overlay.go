@@ -16,16 +16,24 @@ type Filter func(path string) bool
 
 // Overlay copies the archive base to w, without what the filter drops and
 // what top replaces, then writes top. A nil filter keeps everything.
-// Timestamps of the base that are later than the epoch become the epoch.
-func Overlay(w io.Writer, base io.Reader, top Tree, keep Filter, epoch time.Time) error {
-	out := tar.NewWriter(w)
-	over := make(map[string]Kind, len(top))
+// Timestamps of the base that are later than the epoch become the epoch. A
+// kept hard link to a dropped file becomes the file.
+func Overlay(w io.Writer, base io.ReadSeeker, top Tree, keep Filter, epoch time.Time) error {
+	o := overlay{over: make(map[string]Kind, len(top)), keep: keep}
 	for _, e := range top {
-		over[e.Path] = e.Kind
+		o.over[e.Path] = e.Kind
 	}
-	in := tar.NewReader(base)
+	orphans, err := o.orphans(base)
+	if err != nil {
+		return fmt.Errorf("reading the base archive: %w", err)
+	}
+	if _, err := base.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the base archive: %w", err)
+	}
+
+	out := tar.NewWriter(w)
 	dirs := map[string]bool{} // folders that the base already wrote
-	dropped := map[string]string{}
+	in := tar.NewReader(base)
 	for {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
@@ -34,32 +42,23 @@ func Overlay(w io.Writer, base io.Reader, top Tree, keep Filter, epoch time.Time
 		if err != nil {
 			return fmt.Errorf("reading the base archive: %w", err)
 		}
-		p := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
-		if p != "" && (replaced(over, p, h) || (keep != nil && !keep(p))) {
-			if h.Typeflag == tar.TypeReg && h.Size > 0 {
-				dropped[p] = h.Name
+		p := clean(h.Name)
+		if o.dropped(p, h) {
+			if orphan := orphans[p]; orphan != nil {
+				if orphan.content, err = io.ReadAll(in); err != nil {
+					return fmt.Errorf("reading /%s: %w", p, err)
+				}
 			}
 			continue
 		}
-		if h.Typeflag == tar.TypeLink {
-			target := strings.TrimPrefix(path.Clean("/"+h.Linkname), "/")
-			if _, gone := dropped[target]; gone {
-				return fmt.Errorf("overlaying /%s: a hard link of the base, /%s, still needs it", target, p)
-			}
+		var content io.Reader = in
+		if orphan := orphans[clean(h.Linkname)]; h.Typeflag == tar.TypeLink && orphan != nil {
+			content = orphan.adopt(h, p)
 		}
 		if h.Typeflag == tar.TypeDir {
 			dirs[p] = true
 		}
-		if h.ModTime.After(epoch) {
-			h.ModTime = epoch
-		}
-		h.Uname, h.Gname = "", ""
-		h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
-		h.Format = tar.FormatPAX
-		if err := out.WriteHeader(h); err != nil {
-			return fmt.Errorf("copying /%s: %w", p, err)
-		}
-		if _, err := io.Copy(out, in); err != nil {
+		if err := copyEntry(out, h, content, epoch); err != nil {
 			return fmt.Errorf("copying /%s: %w", p, err)
 		}
 	}
@@ -77,16 +76,82 @@ func Overlay(w io.Writer, base io.Reader, top Tree, keep Filter, epoch time.Time
 	return nil
 }
 
-// replaced reports whether the tree holds the base's entry p, or holds
-// something other than a folder at a place above it.
-func replaced(over map[string]Kind, p string, h *tar.Header) bool {
-	if kind, ok := over[p]; ok {
-		return kind != Dir || h.Typeflag != tar.TypeDir
+type overlay struct {
+	over map[string]Kind
+	keep Filter
+}
+
+// dropped reports whether the base's entry p does not come along: the tree has
+// it, has something other than a folder above it, or the filter says so.
+func (o overlay) dropped(p string, h *tar.Header) bool {
+	if p == "" {
+		return true // the root itself
+	}
+	if kind, ok := o.over[p]; ok && (kind != Dir || h.Typeflag != tar.TypeDir) {
+		return true
 	}
 	for d := path.Dir(p); d != "."; d = path.Dir(d) {
-		if kind, ok := over[d]; ok && kind != Dir {
+		if kind, ok := o.over[d]; ok && kind != Dir {
 			return true
 		}
 	}
-	return false
+	return o.keep != nil && !o.keep(p)
+}
+
+// orphan is a dropped file that kept hard links point to.
+type orphan struct {
+	content []byte
+	path    string // of the first link, once it is written
+}
+
+// adopt turns the header of a link into that of the file the first time, and
+// into a link to that file afterwards.
+func (f *orphan) adopt(h *tar.Header, p string) io.Reader {
+	if f.path != "" {
+		h.Linkname = f.path
+		return strings.NewReader("")
+	}
+	f.path = p
+	h.Typeflag, h.Linkname, h.Size = tar.TypeReg, "", int64(len(f.content))
+	return strings.NewReader(string(f.content))
+}
+
+func (o overlay) orphans(base io.Reader) (map[string]*orphan, error) {
+	dropped := map[string]bool{}
+	found := map[string]*orphan{}
+	in := tar.NewReader(base)
+	for {
+		h, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return found, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		p := clean(h.Name)
+		switch {
+		case o.dropped(p, h):
+			dropped[p] = h.Typeflag == tar.TypeReg
+		case h.Typeflag == tar.TypeLink && dropped[clean(h.Linkname)]:
+			found[clean(h.Linkname)] = &orphan{}
+		}
+	}
+}
+
+func copyEntry(out *tar.Writer, h *tar.Header, content io.Reader, epoch time.Time) error {
+	if h.ModTime.After(epoch) {
+		h.ModTime = epoch
+	}
+	h.Uname, h.Gname = "", ""
+	h.AccessTime, h.ChangeTime = time.Time{}, time.Time{}
+	h.Format = tar.FormatPAX
+	if err := out.WriteHeader(h); err != nil {
+		return err
+	}
+	_, err := io.Copy(out, content)
+	return err
+}
+
+func clean(name string) string {
+	return strings.TrimPrefix(path.Clean("/"+name), "/")
 }

@@ -31,9 +31,11 @@ func TokenNode(token string) (string, bool) {
 	if i < 1 {
 		return "", false
 	}
-	// Strict: without it, several texts would stand for the same bytes.
-	b, err := base64.RawURLEncoding.Strict().DecodeString(token[i+1:])
-	if err != nil || len(b) != tokenBytes {
+	// Strict, and the length: the decoder skips line breaks, and several texts
+	// would stand for the same bytes.
+	secret := token[i+1:]
+	b, err := base64.RawURLEncoding.Strict().DecodeString(secret)
+	if err != nil || len(b) != tokenBytes || len(secret) != base64.RawURLEncoding.EncodedLen(tokenBytes) {
 		return "", false
 	}
 	return token[:i], true

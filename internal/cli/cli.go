@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/k8snode/k8snode/internal/report"
+)
+
+// Env is what a program takes from its surroundings.
+type Env struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// Environ is the environment, "KEY=value".
+	Environ []string
+	Now     func() time.Time
+	Rand    io.Reader
+}
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is a command line that makes no sense; hint is what would.
+type usageError struct{ msg, hint string }
+
+func (e *usageError) Error() string { return e.msg }
+
+// Run runs one command and returns the exit code.
+func Run(ctx context.Context, env Env, args []string) int {
+	root := newRoot(env)
+	root.SetArgs(args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	return env.printError(err)
+}
+
+func newRoot(env Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "k8snode",
+		Short: "Bake node images, and turn machines into Kubernetes nodes",
+		Long: `k8snode bakes an immutable image once, boots any machine from it, and gives each
+machine its identity on the first boot. A machine is never repaired: it is
+imaged again.
+
+  bake       images/recipes/node.yaml ──► out/node
+  boot       cluster.yaml + secrets   ──► one Ignition config for each node
+  provision  both                     ──► machines that become nodes`,
+		Example: `  k8snode bake --recipe node --out out/node --agent bin/k8snode-agent
+  k8snode secrets init --out secrets.age --passphrase-file passphrase
+  k8snode serve --cluster cluster.yaml --secrets secrets.age --passphrase-file passphrase \
+      --image out/node --interface br0
+  k8snode arm cp1 w1 --for 45m`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{err.Error(), fmt.Sprintf("see %q", cmd.CommandPath()+" --help")}
+	})
+	root.AddCommand(
+		newBake(env), newSecrets(env), newRender(env), newServe(env),
+		newArm(env), newDisarm(env), newNodes(env), newKubeconfig(env),
+	)
+	// A wrong number of arguments is a wrong command line, too.
+	for _, c := range root.Commands() {
+		wrapArgs(c)
+	}
+	return root
+}
+
+func wrapArgs(cmd *cobra.Command) {
+	check := cmd.Args
+	if check == nil && cmd.Runnable() {
+		check = cobra.NoArgs
+	}
+	if check != nil {
+		cmd.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return &usageError{err.Error(), fmt.Sprintf("see %q", c.CommandPath()+" --help")}
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		wrapArgs(sub)
+	}
+}
+
+// printError shows an error and returns the exit code for it. Problems of a
+// document come with the lines that they are about.
+func (env Env) printError(err error) int {
+	var usage *usageError
+	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag") {
+		fmt.Fprintf(env.Stderr, "k8snode: error: %v\n", err)
+		if usage != nil && usage.hint != "" {
+			fmt.Fprintf(env.Stderr, "k8snode: hint: %s\n", usage.hint)
+		}
+		return exitUsage
+	}
+	var problems report.Problems
+	if errors.As(err, &problems) {
+		style := report.Plain
+		if env.colour() {
+			style = report.Colour
+		}
+		source, _ := os.ReadFile(problems[0].File) // without the source the lines are not shown
+		fmt.Fprintln(env.Stderr, strings.TrimRight(problems.Format(source, style), "\n"))
+		fmt.Fprintf(env.Stderr, "k8snode: error: %d problem(s) in %s\n", len(problems), problems[0].File)
+		return exitFailed
+	}
+	fmt.Fprintf(env.Stderr, "k8snode: error: %v\n", err)
+	return exitFailed
+}
+
+// terminal reports whether a person looks at standard error.
+func (env Env) terminal() bool {
+	f, ok := env.Stderr.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func (env Env) colour() bool { return env.terminal() && env.getenv("NO_COLOR") == "" }
+
+func (env Env) getenv(key string) string {
+	for _, kv := range env.Environ {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == key {
+			return v
+		}
+	}
+	return ""
+}
+
+func (env Env) cacheDir() string {
+	if d := env.getenv("XDG_CACHE_HOME"); d != "" {
+		return filepath.Join(d, "k8snode")
+	}
+	return filepath.Join(env.getenv("HOME"), ".cache", "k8snode")
+}
+
+// logger writes one plain line for each event.
+func (env Env) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(env.Stderr, nil))
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "devel"
+	}
+	return info.Main.Version
+}

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/k8snode/k8snode/provision/admin"
+)
+
+// defaultSocket is where serve listens for the operator.
+const defaultSocket = "run/k8snode.sock"
+
+func addSocket(cmd *cobra.Command, socket *string) {
+	cmd.Flags().StringVar(socket, "socket", defaultSocket, "the server's socket for the operator")
+}
+
+func newArm(env Env) *cobra.Command {
+	var socket string
+	var window time.Duration
+	cmd := &cobra.Command{
+		Use:   "arm NODE...",
+		Short: "Open an install window for nodes",
+		Long: `Open an install window: until it ends, a machine with the node's MAC address that
+boots from the network is erased and becomes the node. Outside of a window the
+server delivers nothing.`,
+		Example: `  k8snode arm cp1 w1 --for 45m`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return eachNode(cmd.Context(), env, names, func(ctx context.Context, name string) (admin.Node, error) {
+				return admin.NewClient(socket).Arm(ctx, name, window)
+			})
+		},
+	}
+	addSocket(cmd, &socket)
+	cmd.Flags().DurationVar(&window, "for", 45*time.Minute, "how long the window stays open")
+	return cmd
+}
+
+func newDisarm(env Env) *cobra.Command {
+	var socket string
+	cmd := &cobra.Command{
+		Use:     "disarm NODE...",
+		Short:   "Close the install window of nodes",
+		Example: `  k8snode disarm w1`,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return eachNode(cmd.Context(), env, names, admin.NewClient(socket).Disarm)
+		},
+	}
+	addSocket(cmd, &socket)
+	return cmd
+}
+
+func eachNode(ctx context.Context, env Env, names []string, do func(context.Context, string) (admin.Node, error)) error {
+	var nodes []admin.Node
+	for _, name := range names {
+		n, err := do(ctx, name)
+		if err != nil {
+			return err
+		}
+		nodes = append(nodes, n)
+	}
+	return printNodes(env.Stdout, nodes)
+}
+
+func newNodes(env Env) *cobra.Command {
+	var socket, output string
+	cmd := &cobra.Command{
+		Use:     "nodes",
+		Short:   "Show how far every node is, and what was refused",
+		Example: "  k8snode nodes\n  k8snode nodes -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "table" && output != "json" {
+				return &usageError{fmt.Sprintf("there is no output %q", output), "use -o table or -o json"}
+			}
+			nodes, err := admin.NewClient(socket).Nodes(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				e := json.NewEncoder(env.Stdout)
+				e.SetIndent("", "  ")
+				return e.Encode(nodes)
+			}
+			return printNodes(env.Stdout, nodes)
+		},
+	}
+	addSocket(cmd, &socket)
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return cmd
+}
+
+func printNodes(w io.Writer, nodes []admin.Node) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NODE\tROLE\tMAC\tADDRESS\tPHASE\tSTEP\tWINDOW\tREFUSED\tMESSAGE")
+	for _, n := range nodes {
+		step := n.Step
+		if n.Total > 0 {
+			step = fmt.Sprintf("%s %d%%", n.Step, n.Done*100/n.Total)
+		}
+		window := "closed"
+		switch {
+		case n.Held:
+			window = "held"
+		case n.Open:
+			window = "until " + n.WindowEnd.Local().Format("15:04:05")
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", n.Name, n.Role, n.MAC, n.Address, n.Phase, step, window, n.Refused, n.Message)
+	}
+	return t.Flush()
+}

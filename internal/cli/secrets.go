@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/k8snode/k8snode/agent/atomicfile"
+	"github.com/k8snode/k8snode/butane/cluster"
+	"github.com/k8snode/k8snode/butane/pki"
+)
+
+// clusterFlags name a cluster and the means to open its secrets.
+type clusterFlags struct {
+	cluster, secrets, passphraseFile string
+}
+
+func (f *clusterFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.cluster, "cluster", "cluster.yaml", "cluster document")
+	cmd.Flags().StringVar(&f.secrets, "secrets", "secrets.age", "secrets, made by \"k8snode secrets init\"")
+	addPassphrase(cmd, &f.passphraseFile)
+}
+
+func addPassphrase(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "passphrase-file", "", "file whose first line is the passphrase (default: ask on the terminal)")
+}
+
+// open reads the cluster document and the secrets.
+func (f clusterFlags) open(env Env) (cluster.Cluster, pki.Bundle, error) {
+	data, err := os.ReadFile(f.cluster)
+	if err != nil {
+		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the cluster document: %w", err)
+	}
+	c, err := cluster.Parse(f.cluster, data)
+	if err != nil {
+		return cluster.Cluster{}, pki.Bundle{}, err
+	}
+	sealed, err := os.ReadFile(f.secrets)
+	if errors.Is(err, fs.ErrNotExist) {
+		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the secrets: %w; make them with \"k8snode secrets init\"", err)
+	}
+	if err != nil {
+		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the secrets: %w", err)
+	}
+	passphrase, err := env.passphrase(f.passphraseFile, f.secrets)
+	if err != nil {
+		return cluster.Cluster{}, pki.Bundle{}, err
+	}
+	b, err := pki.Open(bytes.NewReader(sealed), passphrase)
+	if err != nil {
+		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("opening %s: %w", f.secrets, err)
+	}
+	return c, b, nil
+}
+
+func newSecrets(env Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "secrets",
+		Short: "Make the authorities of a cluster",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return &usageError{"secrets needs a verb", fmt.Sprintf("see %q", cmd.CommandPath()+" --help")}
+		},
+	}
+	var out, passphraseFile string
+	initialize := &cobra.Command{
+		Use:   "init",
+		Short: "Make new authorities, encrypted with a passphrase",
+		Long: `Make the authorities of a new cluster (Kubernetes, front proxy, etcd, provisioning,
+service accounts) and write them, encrypted with age. An existing file is never
+replaced: a cluster cannot outlive its authorities.`,
+		Example: `  k8snode secrets init --out secrets.age --passphrase-file passphrase`,
+		RunE: func(*cobra.Command, []string) error {
+			return runSecretsInit(env, out, passphraseFile)
+		},
+	}
+	initialize.Flags().StringVar(&out, "out", "secrets.age", "file to write")
+	addPassphrase(initialize, &passphraseFile)
+	cmd.AddCommand(initialize)
+	return cmd
+}
+
+func runSecretsInit(env Env, out, passphraseFile string) error {
+	if _, err := os.Lstat(out); err == nil {
+		return fmt.Errorf("writing %s: %w; a cluster cannot outlive its authorities, so it is not replaced", out, fs.ErrExist)
+	}
+	passphrase, err := env.passphrase(passphraseFile, out)
+	if err != nil {
+		return err
+	}
+	b, err := pki.New(pki.Options{Now: env.Now(), Rand: env.Rand})
+	if err != nil {
+		return err
+	}
+	var sealed bytes.Buffer
+	if err := pki.Seal(&sealed, b, passphrase, pki.SealOptions{}); err != nil {
+		return fmt.Errorf("sealing the secrets: %w", err)
+	}
+	if err := atomicfile.Write(out, sealed.Bytes(), 0o600); err != nil {
+		return err
+	}
+	fmt.Fprintf(env.Stderr, "k8snode: wrote %s; without it and its passphrase no node can be added: keep a copy of both\n", out)
+	return nil
+}
+
+// passphrase reads the first line of a file, or asks on the terminal.
+func (env Env) passphrase(file, what string) (string, error) {
+	if file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return "", fmt.Errorf("reading the passphrase: %w", err)
+		}
+		line, _, _ := strings.Cut(string(b), "\n")
+		if line = strings.TrimRight(line, "\r"); line == "" {
+			return "", fmt.Errorf("reading the passphrase: the first line of %s is empty", file)
+		}
+		return line, nil
+	}
+	in, ok := env.Stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return "", &usageError{"no passphrase: standard input is not a terminal", "name a file with --passphrase-file"}
+	}
+	fmt.Fprintf(env.Stderr, "Passphrase of %s: ", what)
+	b, err := term.ReadPassword(int(in.Fd()))
+	fmt.Fprintln(env.Stderr)
+	if err != nil {
+		return "", fmt.Errorf("reading the passphrase: %w", err)
+	}
+	if len(b) == 0 {
+		return "", errors.New("reading the passphrase: it is empty")
+	}
+	return string(b), nil
+}

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/k8snode/k8snode/butane/pki"
+	"github.com/k8snode/k8snode/ignition/stub"
+	"github.com/k8snode/k8snode/provision"
+	"github.com/k8snode/k8snode/provision/audit"
+)
+
+type serveFlags struct {
+	clusterFlags
+	image, iface, socket, audit string
+}
+
+func newServe(env Env) *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Boot machines from the network and give each its config",
+		Long: `Serve the machines of one network: DHCP and TFTP for those of the cluster document,
+boot scripts and the image by HTTP, install plans and configs by TLS.
+
+It is closed until "k8snode arm" opens a window. Windows are kept in memory: after
+a restart all are closed.`,
+		Example: `  k8snode serve --cluster cluster.yaml --secrets secrets.age --passphrase-file passphrase \
+      --image out/node --interface br0 --audit audit.jsonl`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd.Context(), env, f) },
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&f.image, "image", "out/node", "folder of the baked image")
+	cmd.Flags().StringVar(&f.iface, "interface", "", "interface to serve DHCP and TFTP on (default: neither)")
+	cmd.Flags().StringVar(&f.audit, "audit", "audit.jsonl", "file that records every grant and refusal")
+	addSocket(cmd, &f.socket)
+	return cmd
+}
+
+// installerArguments are the kernel arguments of a network boot.
+func installerArguments() []string {
+	return []string{
+		"rd.systemd.unit=k8snode-install.target", "rd.systemd.gpt_auto=0",
+		"console=tty0", "console=ttyS0,115200n8",
+	}
+}
+
+func runServe(ctx context.Context, env Env, f serveFlags) error {
+	c, bundle, err := f.open(env)
+	if err != nil {
+		return err
+	}
+	manifest, err := readManifest(f.image, c)
+	if err != nil {
+		return err
+	}
+	configs := nodeConfigs{cluster: c, bundle: bundle, manifest: manifest, env: env}
+	opts, err := serveOptions(configs, f)
+	if err != nil {
+		return err
+	}
+	log, closeLog, err := openAudit(f.audit, env)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	opts.Audit = log
+	return provision.Run(ctx, opts)
+}
+
+func serveOptions(n nodeConfigs, f serveFlags) (provision.Options, error) {
+	spec := n.cluster.Spec
+	address, err := netip.ParseAddr(spec.Provision.Address)
+	if err != nil {
+		return provision.Options{}, fmt.Errorf("reading spec.provision.address: %w", err)
+	}
+	pair, err := n.bundle.ProvisionServer(address, pki.Options{Now: n.env.Now(), Rand: n.env.Rand})
+	if err != nil {
+		return provision.Options{}, err
+	}
+	certificate, err := tls.X509KeyPair([]byte(pair.Certificate), []byte(pair.Key))
+	if err != nil {
+		return provision.Options{}, fmt.Errorf("loading the server's certificate: %w", err)
+	}
+	opts := provision.Options{
+		InventoryName:   f.cluster,
+		ImageDir:        f.image,
+		Manifest:        n.manifest,
+		KernelArguments: installerArguments(),
+		HTTPURL:         n.httpURL(),
+		TLSURL:          n.tlsURL(),
+		HTTPListen:      n.hostPort(spec.Provision.HTTPPort),
+		TLSListen:       n.hostPort(spec.Provision.TLSPort),
+		AdminSocket:     f.socket,
+		Certificate:     certificate,
+		CA:              []byte(n.bundle.Provision.Certificate),
+		Config: func(_ context.Context, node, token string) ([]byte, error) {
+			_, config, err := n.node(node, token)
+			return config.Bytes(), err
+		},
+		Stub: func(url, token string) ([]byte, error) {
+			return stub.Stub(stub.Options{URL: url, CA: n.bundle.Provision.Certificate, Token: token})
+		},
+		Now: n.env.Now, Rand: n.env.Rand, Logger: n.env.logger(),
+	}
+	if f.iface != "" {
+		opts.TFTPListen = address.String() + ":69"
+		opts.DHCP = provision.DHCP{Interface: f.iface, Server: address}
+		if spec.Network.Gateway != "" {
+			if opts.DHCP.Router, err = netip.ParseAddr(spec.Network.Gateway); err != nil {
+				return provision.Options{}, fmt.Errorf("reading spec.network.gateway: %w", err)
+			}
+		}
+	}
+	for _, node := range spec.Nodes {
+		opts.Inventory = append(opts.Inventory, provision.Machine{
+			Name: node.Name, Role: string(node.Role), MAC: node.MAC,
+			Address: node.Prefix(), Disk: node.Disk,
+		})
+	}
+	return opts, nil
+}
+
+// openAudit continues the audit log in a file, after checking that nobody
+// changed it.
+func openAudit(path string, env Env) (*audit.Log, func(), error) {
+	var tail audit.Tail
+	f, err := os.Open(path)
+	switch {
+	case err == nil:
+		tail, err = audit.Verify(f)
+		f.Close()
+		if err != nil {
+			return nil, nil, fmt.Errorf("continuing the audit log %s: %w; move it away to begin a new one", path, err)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, nil, fmt.Errorf("reading the audit log: %w", err)
+	}
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the audit log: %w", err)
+	}
+	return audit.New(w, env.Now, tail), func() { w.Close() }, nil
+}

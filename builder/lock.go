@@ -43,8 +43,8 @@ type Lock struct {
 	Modules    []source.Module         `json:"modules"`
 }
 
-// lockKey names what a lock depends on.
-func lockKey(s images.Spec) string {
+// LockKey names what a lock depends on.
+func LockKey(s images.Spec) string {
 	type module struct{ Module, Version string }
 	var mods []module
 	for _, m := range s.Modules {
@@ -79,7 +79,7 @@ func Resolve(ctx context.Context, s images.Spec, o Options) (Lock, error) {
 	if err := archive.Update(ctx); err != nil {
 		return Lock{}, err
 	}
-	lock := Lock{Key: lockKey(s), Mirror: mirror, Containers: map[string][]source.Deb{}}
+	lock := Lock{Key: LockKey(s), Mirror: mirror, Containers: map[string][]source.Deb{}}
 	kernel := s.Kernel.Package + "/" + s.Kernel.Suite
 	var err error
 	if lock.Root, err = archive.Resolve(ctx, append([]string{"?essential", kernel}, s.Packages...)); err != nil {
@@ -158,7 +158,7 @@ func (l Lock) debs() []source.Deb {
 // and its packages can still be had; archives move on, so a vanished package
 // is resolved again, and what changed is said.
 func lockAndFetch(ctx context.Context, s images.Spec, o Options) (Lock, error) {
-	path := filepath.Join(o.Cache.Dir, "locks", lockKey(s)+".json")
+	path := filepath.Join(o.Cache.Dir, "locks", LockKey(s)+".json")
 	old, err := readLock(path)
 	if err == nil {
 		err = Fetch(ctx, s, old, o)

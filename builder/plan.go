@@ -13,9 +13,14 @@ import (
 	"github.com/k8snode/k8snode/images"
 )
 
-// format changes when the way that steps are made changes in a manner that
-// their keys do not show: it invalidates what older builders cached.
-const format = "1"
+// Formats are part of the keys of all steps, or of one kind. One changes when
+// the way that a step is made changes in a manner that its inputs do not show:
+// that invalidates what older builders cached.
+const (
+	format          = "1"
+	containerFormat = "zstd"
+	diskFormat      = "2"
+)
 
 // Host is what a build takes from the machine that it runs on.
 type Host struct {
@@ -62,7 +67,7 @@ const (
 func NewPlan(r images.Recipe, dir fs.FS, lock Lock, host Host) (Plan, error) {
 	p := Plan{Name: r.Metadata.Name, Recipe: r, Lock: lock, Host: host, steps: map[string]string{}}
 	spec := r.Spec
-	if lock.Key != lockKey(spec) {
+	if lock.Key != LockKey(spec) {
 		return Plan{}, fmt.Errorf("planning %s: the lock is of another recipe: resolve again", r.Metadata.Name)
 	}
 	var err error
@@ -85,7 +90,7 @@ func NewPlan(r images.Recipe, dir fs.FS, lock Lock, host Host) (Plan, error) {
 	}
 	var containers []string
 	for _, c := range spec.Containers {
-		containers = append(containers, p.step(stepContainer+c.Reference, c, programs[c.Program], lock.Containers[c.Reference], epoch))
+		containers = append(containers, p.step(stepContainer+c.Reference, containerFormat, c, programs[c.Program], lock.Containers[c.Reference], epoch))
 	}
 	initramfs := p.step(stepInitramfs, base, ignition, host.AgentSHA256, rootfs.ModuleDigest(), epoch)
 	root := p.step(stepRoot, base, programs, containers, treeDigest(p.Entries), host.AgentSHA256, spec.Disk.CompressionLevel, epoch)
@@ -98,9 +103,9 @@ func NewPlan(r images.Recipe, dir fs.FS, lock Lock, host Host) (Plan, error) {
 		"root=PARTUUID=" + strings.ToLower(p.Disk.Partition(images.LabelRoot).GUID),
 		"rootfstype=squashfs", "ro",
 		"k8snode.disk=" + strings.ToLower(p.Disk.Info.GUID),
-		"rd.systemd.gpt_auto=0",
+		"rd.systemd.gpt_auto=0", "systemd.gpt_auto=0",
 	}, spec.Kernel.Arguments...), " ")
-	p.step(stepDisk, p.ID, p.Cmdline)
+	p.step(stepDisk, diskFormat, p.ID, p.Cmdline)
 	return p, nil
 }
 

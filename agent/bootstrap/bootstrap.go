@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/k8snode/k8snode/agent/atomicfile"
 	"github.com/k8snode/k8snode/agent/command"
 	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/agent/retry"
+	"github.com/k8snode/k8snode/internal/atomicfile"
 	"github.com/k8snode/k8snode/provision/api"
 )
 

@@ -13,8 +13,8 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/k8snode/k8snode/agent/atomicfile"
 	"github.com/k8snode/k8snode/agent/node"
+	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
 const recordPath = node.StateDir + "/kubeadm.json"

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/k8snode/k8snode/agent/atomicfile"
 	"github.com/k8snode/k8snode/agent/node"
+	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
 // mountInfo lists the mounts of this process: proc_pid_mountinfo(5).

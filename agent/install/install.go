@@ -76,6 +76,7 @@ func (o Options) withDefaults() Options {
 	if o.Console == nil {
 		o.Console = io.Discard
 	}
+	o.Console = &lockedWriter{w: o.Console}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

@@ -276,10 +276,16 @@ func (l *lab) wantUntouched(names ...string) {
 	}
 }
 
-func (l *lab) wantUnbootable() {
+// wantUnbootable checks that there is neither boot code nor a table.
+func (l *lab) wantUnbootable() { l.t.Helper(); l.wantZero(4096) }
+
+// wantErased checks that the whole first MiB is zero.
+func (l *lab) wantErased() { l.t.Helper(); l.wantZero(mib) }
+
+func (l *lab) wantZero(size int) {
 	l.t.Helper()
-	if at := firstDifference(l.disk("sda")[:mib], make([]byte, mib)); at >= 0 && at < 4096 {
-		l.t.Errorf("byte %d of the disk is not zero: it could boot", at)
+	if at := firstDifference(l.disk("sda")[:size], make([]byte, size)); at >= 0 {
+		l.t.Errorf("byte %d of the disk is not zero", at)
 	}
 }
 
@@ -319,19 +325,18 @@ func (l *lab) storedRange(first, last int) string {
 }
 
 func firstDifference(a, b []byte) int {
+	if bytes.Equal(a, b) {
+		return -1
+	}
 	for i := range min(len(a), len(b)) {
 		if a[i] != b[i] {
 			return i
 		}
 	}
-	if len(a) != len(b) {
-		return min(len(a), len(b))
-	}
-	return -1
+	return min(len(a), len(b))
 }
 
 func digest(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
-

@@ -60,3 +60,15 @@ func (p *progress) show() {
 	fmt.Fprintf(p.console, "k8snode: %s: %d of %d MiB (%d%%)\n", p.step, done/mib, p.total/mib, done*100/max(p.total, 1))
 	p.reporter.Progress(api.Report{Phase: api.PhaseInstalling, Step: p.step, Done: done, Total: p.total})
 }
+
+// A lockedWriter lets progress and messages share the console.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}

@@ -147,7 +147,7 @@ func TestDefectiveHead(t *testing.T) {
 		}
 	}})
 	l.wantFailure(install.Run(context.Background(), l.opts), "byte range at 0 differs")
-	l.wantUnbootable()
+	l.wantErased()
 }
 
 // A selfSigned server has its own authority, unlike those of httptest, which

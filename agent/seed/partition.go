@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/k8snode/k8snode/agent/atomicfile"
 	"github.com/k8snode/k8snode/agent/disk"
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
 // ByLabel is udev's link to the seed partition. With several imaged disks in

@@ -20,7 +20,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/k8snode/k8snode/builder/source"
@@ -69,12 +68,17 @@ func Build(ctx context.Context, o Options) (string, error) {
 	return out, os.RemoveAll(dir)
 }
 
-func (o Options) image(layer []byte) (v1.Image, error) {
+func (o Options) image(content []byte) (v1.Image, error) {
+	layer, err := newLayer(content)
+	if err != nil {
+		return nil, err
+	}
 	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
-	img, err := mutate.Append(img, mutate.Addendum{
-		Layer:   static.NewLayer(layer, types.OCIUncompressedLayer),
-		History: v1.History{Created: v1.Time{Time: o.Epoch}, CreatedBy: "k8snode bake"},
+	img, err = mutate.Append(img, mutate.Addendum{
+		Layer:     layer,
+		MediaType: types.OCILayerZStd,
+		History:   v1.History{Created: v1.Time{Time: o.Epoch}, CreatedBy: "k8snode bake"},
 	})
 	if err != nil {
 		return nil, err

@@ -10,8 +10,8 @@
 //
 // # Promises
 //
-// The archive depends on the inputs and the epoch alone. Layers are not
-// compressed: the root file system that carries them is, once.
+// The archive depends on the inputs and the epoch alone. Layers are compressed
+// with zstd, for the sake of the machine that imports them.
 //
 // # Not here
 //

@@ -29,7 +29,7 @@ type Content struct {
 //
 // The EFI system partition's timestamps are those of the environment variable
 // SOURCE_DATE_EPOCH, which go-diskfs reads itself.
-func (l Layout) Write(dst string, c Content) (err error) {
+func (l Layout) Write(dst string, c Content) error {
 	d, err := diskfs.Create(dst, l.Info.Size, diskfs.SectorSizeDefault)
 	if err != nil {
 		return fmt.Errorf("creating the disk image: %w", err)
@@ -42,6 +42,9 @@ func (l Layout) Write(dst string, c Content) (err error) {
 	}
 	if err := d.Close(); err != nil {
 		return fmt.Errorf("closing the disk image: %w", err)
+	}
+	if err := fixParent(dst, l.Partition(images.LabelESP).Start, "EFI"); err != nil {
+		return fmt.Errorf("writing the EFI system partition: %w", err)
 	}
 	if err := copyAt(dst, l.Partition(images.LabelRoot).Start, c.Root); err != nil {
 		return fmt.Errorf("writing the root partition: %w", err)

@@ -98,7 +98,7 @@ func Keep(p string) bool {
 	case strings.HasPrefix(p, "usr/lib/modules/"):
 		return !strings.HasSuffix(p, "/vmlinuz") && !strings.HasSuffix(p, "/System.map")
 	case strings.HasPrefix(p, "usr/share/doc/"):
-		return strings.Count(p, "/") == 3 && strings.HasSuffix(p, "/copyright")
+		return strings.Count(p, "/") == 4 && strings.HasSuffix(p, "/copyright")
 	case strings.HasPrefix(p, "etc/systemd/system/"):
 		rest := strings.TrimPrefix(p, "etc/systemd/system/")
 		return !strings.Contains(rest, ".wants") && !strings.Contains(rest, ".requires")

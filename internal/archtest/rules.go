@@ -40,23 +40,29 @@ func K8snode() Rules {
 			{"provision/store/storetest", []string{"provision/api", "provision/store"}, "the behaviour test of every store"},
 
 			// On the machine.
-			{"agent", []string{"agent/...", "images", "provision/api"}, "all of it runs on the machine"},
+			{"agent", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
 			{"cmd/k8snode-agent", []string{"agent/...", "images", "provision/api"}, "a small static program"},
-			{"agent/atomicfile", nil, "one system call dance"},
-			{"agent/bootstrap", []string{"agent/...", "images", "provision/api"}, "all of it runs on the machine"},
+			{"agent/bootstrap", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
 			{"agent/client", []string{"agent/retry", "provision/api"}, "speaks to the server"},
 			{"agent/command", nil, "runs programs"},
 			{"agent/disk", []string{"provision/api"}, "finds the disk of a plan"},
 			{"agent/disk/disktest", []string{"agent/disk"}, "a fake machine for tests"},
-			{"agent/etcdguard", []string{"agent/atomicfile", "agent/command", "agent/node", "agent/retry"}, "decides how etcd starts"},
-			{"agent/install", []string{"agent/...", "images", "provision/api"}, "all of it runs on the machine"},
+			{"agent/etcdguard", []string{"internal/atomicfile", "agent/command", "agent/node", "agent/retry"}, "decides how etcd starts"},
+			{"agent/install", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
 			{"agent/node", nil, "a leaf: the file by which the boot side tells the agent who it is"},
-			{"agent/preload", []string{"agent/atomicfile", "agent/command", "agent/node", "agent/retry"}, "imports the container images of the node"},
+			{"agent/preload", []string{"internal/atomicfile", "agent/command", "agent/node", "agent/retry"}, "imports the container images of the node"},
 			{"agent/retry", nil, "waits and tries again"},
-			{"agent/seed", []string{"agent/atomicfile", "agent/disk", "images", "provision/api"}, "finds the seed on a disk or in the initramfs"},
+			{"agent/seed", []string{"internal/atomicfile", "agent/disk", "images", "provision/api"}, "finds the seed on a disk or in the initramfs"},
+
+			// The command line.
+			{"internal/cli", []string{
+				"images", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/report",
+			}, "the only place where the three flows meet"},
+			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 
 			// For tests.
 			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/node", "internal/lab/..."}, "the whole way, on machines of the lab"},
+			{"internal/atomicfile", nil, "one system call dance"},
 			{"internal/archtest", nil, "reads source, imports none of it"},
 			{"internal/golden", nil, "a leaf for tests"},
 			{"internal/lab", nil, "machines and networks, whatever runs on them"},
@@ -70,10 +76,6 @@ func K8snode() Rules {
 			{"builder/iso", []string{"images", "builder/disk", "builder/hosttool", "builder/tree"}, "the installer ISO"},
 			{"builder/verify", []string{"images", "builder/disk"}, "reopens an image and trusts nobody who made it"},
 			{"plugins/packer-k8snode", []string{"images", "builder/..."}, "a thin wrapper over builder"},
-			{"internal/cli", []string{
-				"images", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/report",
-			}, "the only place where the three flows meet"},
-			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 		},
 		Areas:  areas,
 		Owners: owners,

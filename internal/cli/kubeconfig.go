@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/k8snode/k8snode/agent/atomicfile"
 	"github.com/k8snode/k8snode/butane"
 	"github.com/k8snode/k8snode/butane/pki"
+	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
 func newKubeconfig(env Env) *cobra.Command {

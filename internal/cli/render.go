@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/k8snode/k8snode/agent/atomicfile"
+	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
 func newRender(env Env) *cobra.Command {

@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/k8snode/k8snode/agent/atomicfile"
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/butane/pki"
+	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
 // clusterFlags name a cluster and the means to open its secrets.

@@ -16,8 +16,10 @@ import (
 const (
 	// tailLines of the console are shown when waiting for it fails.
 	tailLines = 30
+	// tailWidth is where they are cut: a firmware's menu is one line.
+	tailWidth = 200
 	// tailBytes are read to find them; firmware repaints a lot.
-	tailBytes = 64 << 10
+	tailBytes = 256 << 10
 	// consolePoll is how often a growing console is read.
 	consolePoll = 100 * time.Millisecond
 )
@@ -77,23 +79,33 @@ func (c *Console) next(pattern *regexp.Regexp) (line string, found bool, err err
 	rest := string(fresh)
 	for {
 		raw, after, complete := strings.Cut(rest, "\n")
-		plain := Plain(c.partial + raw)
-		match := pattern.MatchString(plain)
+		line, found := match(pattern, c.partial+raw)
 		if !complete {
 			c.offset += int64(len(raw))
 			c.partial += raw
-			if match {
+			if found {
 				c.partial = ""
 			}
-			return plain, match, nil
+			return line, found, nil
 		}
 		c.offset += int64(len(raw)) + 1
 		c.partial = ""
-		if match {
-			return plain, true, nil
+		if found {
+			return line, true, nil
 		}
 		rest = after
 	}
+}
+
+// match looks for the pattern in a line, and in what the line was before a
+// carriage return began it anew.
+func match(pattern *regexp.Regexp, raw string) (line string, found bool) {
+	for part := range strings.SplitSeq(raw, "\r") {
+		if plain := Plain(part); pattern.MatchString(plain) && (plain != "" || part == raw) {
+			return plain, true
+		}
+	}
+	return "", false
 }
 
 // A ConsoleError says that a line did not appear.
@@ -121,9 +133,16 @@ func Tail(path string) string {
 	}
 	var lines []string
 	for line := range strings.SplitSeq(text, "\n") {
-		if line = strings.TrimRightFunc(Plain(line), unicode.IsSpace); line != "" {
-			lines = append(lines, "    "+line)
+		// A carriage return begins the line anew: the last content stays.
+		parts := strings.Split(strings.TrimRight(line, "\r"), "\r")
+		plain := strings.TrimRightFunc(Plain(parts[len(parts)-1]), unicode.IsSpace)
+		if plain == "" {
+			continue
 		}
+		if runes := []rune(plain); len(runes) > tailWidth {
+			plain = string(runes[:tailWidth]) + "..."
+		}
+		lines = append(lines, "    "+plain)
 	}
 	if len(lines) == 0 {
 		return "    (empty)"

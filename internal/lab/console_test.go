@@ -89,6 +89,26 @@ func TestConsoleErrorShowsTheTail(t *testing.T) {
 	}
 }
 
+func TestConsoleLineBegunAnew(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "console.log")
+	wide := strings.Repeat("w", 300)
+	text := "Downloading...1 Bytes\rDownloading...2 Bytes\rdone\r\n" + wide + "\r\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := "    done\n    " + wide[:200] + "..."
+	if got := lab.Tail(path); got != want {
+		t.Errorf("got tail %q, want %q", got, want)
+	}
+	line, err := lab.NewConsole(path).WaitFor(t.Context(), regexp.MustCompile(`^Downloading...2`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "Downloading...2 Bytes"; line != want {
+		t.Errorf("got line %q, want %q", line, want)
+	}
+}
+
 func TestTailOfNothing(t *testing.T) {
 	dir := t.TempDir()
 	empty := filepath.Join(dir, "empty")

@@ -3,6 +3,7 @@
 package disktest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -84,11 +85,7 @@ func Machine(t testing.TB, disks ...Disk) string {
 		for name, value := range attributes {
 			write(t, filepath.Join(root, "sys/block", d.Name, name), []byte(value+"\n"))
 		}
-		content := make([]byte, d.Size)
-		for i := range content {
-			content[i] = 0xa5
-		}
-		write(t, filepath.Join(root, "dev", d.Name), content)
+		write(t, filepath.Join(root, "dev", d.Name), bytes.Repeat([]byte{0xa5}, int(d.Size)))
 		for _, link := range d.Links {
 			path := filepath.Join(root, link)
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

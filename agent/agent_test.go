@@ -1,0 +1,250 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/k8snode/k8snode/agent"
+	"github.com/k8snode/k8snode/agent/command"
+	"github.com/k8snode/k8snode/agent/node"
+	"github.com/k8snode/k8snode/agent/seed"
+	"github.com/k8snode/k8snode/provision/api"
+)
+
+// A machine is a root for one run after another.
+type machine struct {
+	t              *testing.T
+	root           string
+	stdout, stderr bytes.Buffer
+}
+
+func newMachine(t *testing.T) *machine { return &machine{t: t, root: t.TempDir()} }
+
+func (m *machine) run(args ...string) int {
+	m.stdout.Reset()
+	m.stderr.Reset()
+	return agent.Run(context.Background(), agent.Env{
+		Stdout: &m.stdout, Stderr: &m.stderr, Root: m.root,
+		Runner: command.Runner{Dir: m.root},
+		Now:    func() time.Time { return time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC) },
+	}, args)
+}
+
+func (m *machine) write(path string, v any) {
+	m.t.Helper()
+	data, ok := v.([]byte)
+	if !ok {
+		var err error
+		if data, err = json.Marshal(v); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	path = filepath.Join(m.root, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// server makes a TLS server and returns a seed for it.
+func server(t *testing.T, handler http.HandlerFunc) api.Seed {
+	t.Helper()
+	s := httptest.NewTLSServer(handler)
+	t.Cleanup(s.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	return api.Seed{Node: "w1", Server: s.URL, CA: string(ca), Token: "t"}
+}
+
+func TestUsage(t *testing.T) {
+	m := newMachine(t)
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string // of stderr
+	}{
+		{nil, agent.ExitUsage, "k8snode-agent: error: no verb\nusage: k8snode-agent VERB"},
+		{[]string{"dance"}, agent.ExitUsage, "k8snode-agent: error: unknown verb \"dance\"\n"},
+		{[]string{"import", "x"}, agent.ExitUsage, "k8snode-agent: error: import takes no argument \"x\"\n"},
+		{[]string{"import", "--x"}, agent.ExitUsage, "flag provided but not defined: -x\n"},
+		{[]string{"report"}, agent.ExitUsage, `k8snode-agent: error: --phase is "", want one of ["booted" "ready" "failed"]`},
+		{[]string{"seed", "--device", "a", "--root-partuuid", "b"}, agent.ExitUsage, "k8snode-agent: error: --device and --root-partuuid exclude each other\n"},
+		{[]string{"scrub", "-h"}, agent.ExitOK, "Usage of k8snode-agent scrub:\n"},
+		{[]string{"etcd-guard"}, agent.ExitFailed, "k8snode-agent: error: reading /etc/k8snode/node.json: open "},
+	} {
+		if code := m.run(tt.args...); code != tt.code || !strings.HasPrefix(m.stderr.String(), tt.want) {
+			t.Errorf("%q: code %d, stderr %q; want %d, %q", tt.args, code, &m.stderr, tt.code, tt.want)
+		}
+	}
+	if code := m.run("help"); code != agent.ExitOK || m.stdout.String() != `usage: k8snode-agent VERB [FLAGS]
+
+  install     write the image to the disk of a machine that was booted over the network
+  seed        hand the stub on the disk to Ignition
+  scrub       erase the stub on the disk and what Ignition cached
+  etcd-guard  decide how etcd may start
+  import      import the baked container images into containerd
+  bootstrap   run kubeadm init or join, once
+  report      tell the provisioning server how far this machine is
+` {
+		t.Errorf("code %d, stdout:\n%s", code, &m.stdout)
+	}
+}
+
+func TestInstallFails(t *testing.T) {
+	m := newMachine(t)
+	var last api.Report
+	m.write(api.SeedPath, server(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == api.PathReport {
+			json.NewDecoder(r.Body).Decode(&last)
+			return
+		}
+		http.Error(w, "no window is open", http.StatusForbidden)
+	}))
+	if code := m.run("install"); code != agent.ExitFailed {
+		t.Errorf("code %d", code)
+	}
+	for _, want := range []string{"INSTALLING NODE w1 FAILED", "server answered 403 Forbidden: no window is open", "The machine holds here."} {
+		if !strings.Contains(m.stdout.String(), want) {
+			t.Errorf("the console lacks %q:\n%s", want, &m.stdout)
+		}
+	}
+	if last.Phase != api.PhaseFailed || last.Step != "plan" {
+		t.Errorf("reported %+v", last)
+	}
+	m.write(api.SeedPath, []byte("{"))
+	if code := m.run("install"); code != agent.ExitFailed || !strings.Contains(m.stdout.String(), "reading /etc/k8snode/seed.json: unexpected end of JSON input") {
+		t.Errorf("code %d, console:\n%s", code, &m.stdout)
+	}
+}
+
+func TestSeedAndScrub(t *testing.T) {
+	m := newMachine(t)
+	data, err := seed.Encode([]byte("stub"), 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	partition := make([]byte, 4096)
+	copy(partition, data)
+	m.write(seed.ByLabel, partition)
+	m.write("/run/ignition.json", []byte("secret"))
+	run := filepath.Join(m.root, "run/k8snode")
+	args := []string{"seed", "--out", run + "/user.ign", "--firstboot", run + "/firstboot"}
+	if code := m.run(args...); code != agent.ExitOK || m.stdout.Len() > 0 {
+		t.Fatalf("code %d, %s%s", code, &m.stdout, &m.stderr)
+	}
+	if got, err := os.ReadFile(run + "/user.ign"); err != nil || string(got) != "stub" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if code := m.run("scrub"); code != agent.ExitOK {
+		t.Fatalf("code %d, %s", code, &m.stderr)
+	}
+	for _, path := range []string{run + "/user.ign", filepath.Join(m.root, "run/ignition.json")} {
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Errorf("%s exists: %v", path, err)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(m.root, seed.ByLabel)); err != nil || !bytes.Equal(got, make([]byte, 4096)) {
+		t.Errorf("the partition is not all zeros: %v", err)
+	}
+	if code := m.run("seed", "--device", filepath.Join(m.root, seed.ByLabel), "--out", run+"/again"); code != agent.ExitOK {
+		t.Errorf("code %d, %s", code, &m.stderr)
+	}
+	if _, err := os.Stat(run + "/again"); !os.IsNotExist(err) {
+		t.Error("an empty partition made a file")
+	}
+	if code := m.run("seed", "--root-partuuid", "x"); code != agent.ExitFailed {
+		t.Errorf("code %d for a machine without disks", code)
+	}
+}
+
+func config(role node.Role) node.Config {
+	return node.Config{Cluster: "c", ClusterID: "c1", Name: "n1", Role: role, Address: "10.0.0.1"}
+}
+
+func TestNodeFile(t *testing.T) {
+	m := newMachine(t)
+	m.write(node.Path, node.Config{Name: "n1"})
+	want := "k8snode-agent: error: reading /etc/k8snode/node.json: name, clusterID or role is empty\n"
+	for _, verb := range []string{"etcd-guard", "import", "bootstrap"} {
+		if code := m.run(verb); code != agent.ExitFailed || m.stderr.String() != want {
+			t.Errorf("%s: code %d, %s", verb, code, &m.stderr)
+		}
+	}
+}
+
+// The test's root is no mount point, which the guard must notice by itself.
+func TestEtcdGuardAsksTheKernel(t *testing.T) {
+	m := newMachine(t)
+	cfg := config(node.ControlPlane)
+	until := time.Date(2026, 5, 2, 0, 0, 0, 0, time.UTC)
+	cfg.Etcd = &node.Etcd{PeerURL: "https://10.0.0.1:2380", Members: map[string]string{"n1": "https://10.0.0.1:2380"}, GenesisUntil: &until}
+	m.write(node.Path, cfg)
+	if code := m.run("etcd-guard"); code != agent.ExitFailed || !strings.Contains(m.stderr.String(), "the data folder is not a mount point") {
+		t.Errorf("code %d, %s", code, &m.stderr)
+	}
+}
+
+func TestImportNothing(t *testing.T) {
+	m := newMachine(t)
+	m.write(node.Path, config(node.Worker))
+	if code := m.run("import"); code != agent.ExitOK || m.stdout.Len() > 0 {
+		t.Errorf("code %d, %s%s", code, &m.stdout, &m.stderr)
+	}
+}
+
+func TestBootstrapWithoutServer(t *testing.T) {
+	m := newMachine(t)
+	m.write(node.Path, config(node.Worker))
+	m.write("kubeadm", []byte("#!/bin/sh\necho \"$*\"\n"))
+	if err := os.Chmod(filepath.Join(m.root, "kubeadm"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if code := m.run("bootstrap"); code != agent.ExitOK || m.stdout.String() != "2026-05-01T12:00:00Z join --config /etc/k8snode/kubeadm/join.yaml\n" {
+		t.Errorf("code %d, %s%s", code, &m.stdout, &m.stderr)
+	}
+	if _, err := os.Stat(filepath.Join(m.root, node.Done)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBootstrapAndReport(t *testing.T) {
+	m := newMachine(t)
+	m.write(node.Path, config(node.Worker))
+	m.write(node.Done, []byte("done"))
+	var got []string
+	status := http.StatusOK
+	m.write(api.ReportPath, server(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = append(got, fmt.Sprintf("%s %s", r.URL.Path, body))
+		w.WriteHeader(status)
+	}))
+	if code := m.run("bootstrap"); code != agent.ExitOK {
+		t.Errorf("code %d, %s", code, &m.stderr)
+	}
+	if code := m.run("report", "--phase", "booted", "--step", "s", "--message", "m"); code != agent.ExitOK {
+		t.Errorf("code %d, %s", code, &m.stderr)
+	}
+	status = http.StatusForbidden
+	if code := m.run("bootstrap"); code != agent.ExitOK {
+		t.Errorf("a refused report failed a node that is done: %d, %s", code, &m.stderr)
+	}
+	if code := m.run("report", "--phase", "ready"); code != agent.ExitFailed || !strings.Contains(m.stderr.String(), "reporting phase ready: POST ") {
+		t.Errorf("code %d, %s", code, &m.stderr)
+	}
+	want := `/v1/report {"phase":"ready"};/v1/report {"phase":"booted","step":"s","message":"m"};/v1/report {"phase":"ready"};/v1/report {"phase":"ready"}`
+	if strings.Join(got, ";") != want {
+		t.Errorf("reports: %q", got)
+	}
+}

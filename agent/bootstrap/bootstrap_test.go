@@ -1,0 +1,392 @@
+package bootstrap_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/k8snode/k8snode/agent/bootstrap"
+	"github.com/k8snode/k8snode/agent/command"
+	"github.com/k8snode/k8snode/agent/node"
+	"github.com/k8snode/k8snode/agent/retry"
+	"github.com/k8snode/k8snode/provision/api"
+)
+
+var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+const (
+	askEtcd = "etcdctl --endpoints https://10.0.0.1:2379 --cacert /etc/k8snode/pki/etcd/ca.crt " +
+		"--cert /etc/k8snode/pki/apiserver-etcd-client.crt --key /etc/k8snode/pki/apiserver-etcd-client.key " +
+		"--command-timeout 10s --write-out json get --keys-only /registry/configmaps/kube-system/kubeadm-config\n"
+	initCommand  = "kubeadm init --config /etc/k8snode/kubeadm/init.yaml\n"
+	joinCommand  = "kubeadm join --config /etc/k8snode/kubeadm/join.yaml\n"
+	resetCommand = "kubeadm reset --force --skip-phases remove-etcd-member\n"
+	applyCommand = "kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f /etc/k8snode/manifests\n"
+
+	absent  = `{"header":{"cluster_id":1,"revision":1}}`
+	present = `{"header":{"cluster_id":1,"revision":9},"kvs":[{"key":"L3I="}],"count":1}`
+)
+
+// A machine has a root and fake programs that log their arguments.
+type machine struct {
+	t       *testing.T
+	tools   string
+	opts    bootstrap.Options
+	out     bytes.Buffer
+	log     bytes.Buffer
+	reports []api.Report
+}
+
+func newMachine(t *testing.T, role node.Role) *machine {
+	t.Helper()
+	m := &machine{t: t, tools: t.TempDir()}
+	m.opts = bootstrap.Options{
+		Config:      node.Config{Cluster: "c", ClusterID: "c1", Name: "n1", Role: role, Address: "10.0.0.1"},
+		Root:        t.TempDir(),
+		Runner:      command.Runner{Dir: m.tools},
+		Retry:       retry.Policy{First: time.Millisecond, Max: time.Millisecond, Limit: 500 * time.Millisecond},
+		ClockWait:   -1,
+		ReportLimit: time.Second,
+		Now:         func() time.Time { return now },
+		Out:         &m.out,
+		Log:         slog.New(slog.NewTextHandler(&m.log, nil)),
+		Report: func(_ context.Context, r api.Report) error {
+			m.reports = append(m.reports, r)
+			return nil
+		},
+	}
+	m.tool("etcdctl", "echo '"+absent+"'")
+	m.tool("kubectl", "echo applied")
+	if role == node.ControlPlane {
+		for path, content := range map[string]string{
+			"ca.crt": "CA", "ca.key": "KEY", "sa.pub": "PUB", "etcd/ca.crt": "ETCD", "apiserver-etcd-client.crt": "C",
+		} {
+			m.write(node.PKIDir+"/"+path, content, 0o640)
+		}
+		m.write(node.ManifestsDir+"/cni.yaml", "kind: List", 0o600)
+		m.kubeadm("")
+		return m
+	}
+	m.write(node.Discovery, "secret credential", 0o600)
+	m.kubeadm("")
+	return m
+}
+
+// kubeadm makes a fake that leaves what the real one leaves; during is run in
+// the middle of init and join.
+func (m *machine) kubeadm(during string) {
+	m.tool("kubeadm", `cd `+m.opts.Root+`/etc
+mkdir -p kubernetes/manifests
+case "$1" in
+reset) rm -rf kubernetes/pki/* kubernetes/manifests/* kubernetes/*.conf ;;
+init)
+	[ ! -e kubernetes/kubelet.conf ] || { echo "kubelet.conf already exists"; exit 2; }
+	[ "$(cat kubernetes/pki/ca.key)" = KEY ] || { echo "no ca.key"; exit 2; }
+	touch kubernetes/kubelet.conf kubernetes/manifests/kube-apiserver.yaml
+	`+during+`
+	touch kubernetes/admin.conf
+	echo admin >kubernetes/super-admin.conf
+	echo "kubeadm join api:6443 --token abcdef.0123456789abcdef"
+	printf "no newline" ;;
+join)
+	[ ! -e kubernetes/kubelet.conf ] || { echo "kubelet.conf already exists"; exit 2; }
+	[ ! -e kubernetes/pki/ca.crt ] || { echo "ca.crt already exists"; exit 2; }
+	[ "$(cat k8snode/discovery.conf)" = "secret credential" ] || { echo "no credential"; exit 2; }
+	mkdir -p kubernetes/pki
+	touch kubernetes/kubelet.conf kubernetes/pki/ca.crt
+	`+during+` ;;
+esac`)
+}
+
+func (m *machine) tool(name, body string) {
+	m.t.Helper()
+	script := "#!/bin/sh\necho \"" + name + " $*\" >>" + m.tools + "/log\n" + body + "\n"
+	if err := os.WriteFile(filepath.Join(m.tools, name), []byte(script), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) path(p string) string { return filepath.Join(m.opts.Root, p) }
+
+func (m *machine) write(path, content string, mode os.FileMode) {
+	m.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(m.path(path)), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.WriteFile(m.path(path), []byte(content), mode); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *machine) read(path string) string {
+	m.t.Helper()
+	data, err := os.ReadFile(m.path(path))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func (m *machine) wantAbsent(paths ...string) {
+	m.t.Helper()
+	for _, p := range paths {
+		if _, err := os.Lstat(m.path(p)); !os.IsNotExist(err) {
+			m.t.Errorf("%s exists: %v", p, err)
+		}
+	}
+}
+
+// run starts the bootstrap and compares the commands and the phases reported.
+func (m *machine) run(wantCommands string, wantPhases ...string) error {
+	m.t.Helper()
+	os.Remove(m.tools + "/log")
+	m.reports = nil
+	m.out.Reset()
+	err := bootstrap.Run(context.Background(), m.opts)
+	data, _ := os.ReadFile(m.tools + "/log")
+	if diff := cmp.Diff(wantCommands, strings.ReplaceAll(string(data), m.opts.Root, "")); diff != "" {
+		m.t.Errorf("commands: %s", diff)
+	}
+	var phases []string
+	for _, r := range m.reports {
+		phases = append(phases, strings.TrimSuffix(string(r.Phase)+" "+r.Step, " "))
+	}
+	if diff := cmp.Diff(wantPhases, phases); diff != "" {
+		m.t.Errorf("reports: %s", diff)
+	}
+	return err
+}
+
+func (m *machine) wantDone(content string) {
+	m.t.Helper()
+	if got := m.read(node.Done); got != content {
+		m.t.Errorf("done is %q, want %q", got, content)
+	}
+}
+
+func TestInit(t *testing.T) {
+	m := newMachine(t, node.ControlPlane)
+	if err := m.run(askEtcd+initCommand+applyCommand, "booted", "booted init", "ready"); err != nil {
+		t.Fatal(err)
+	}
+	m.wantDone("2026-05-01T12:00:00Z init\n")
+	m.wantAbsent("/etc/kubernetes/super-admin.conf")
+	for path, mode := range map[string]os.FileMode{
+		"ca.crt": 0o644, "ca.key": 0o600, "sa.pub": 0o600, "etcd/ca.crt": 0o644, "etcd": os.ModeDir | 0o700,
+	} {
+		info, err := os.Stat(m.path("/etc/kubernetes/pki/" + path))
+		if err != nil || info.Mode() != mode {
+			t.Errorf("%s: %v, %v; want %v", path, info.Mode(), err, mode)
+		}
+	}
+	want := "2026-05-01T12:00:00Z kubeadm join api:6443 --token [redacted]\n" +
+		"2026-05-01T12:00:00Z no newline\n2026-05-01T12:00:00Z applied\n"
+	if diff := cmp.Diff(want, m.out.String()); diff != "" {
+		t.Error(diff)
+	}
+
+	// After a reboot there is nothing to do, not even for a server that
+	// refuses the report.
+	m.opts.Report = func(context.Context, api.Report) error { return retry.Permanent(errors.New("403")) }
+	if err := m.run(""); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestJoin(t *testing.T) {
+	m := newMachine(t, node.Worker)
+	m.opts.Report = nil
+	if err := m.run(joinCommand); err != nil {
+		t.Fatal(err)
+	}
+	m.wantDone("2026-05-01T12:00:00Z join\n")
+	m.wantAbsent(node.Discovery)
+}
+
+func TestFailedAttemptIsCleanedUp(t *testing.T) {
+	for _, tt := range []struct {
+		role                           node.Role
+		first, second                  string
+		failedStep, wantErr, wantPhase string
+	}{
+		{node.ControlPlane, askEtcd + initCommand, askEtcd + resetCommand + initCommand + applyCommand, "failed init",
+			"bootstrapping node: running kubeadm init --config /etc/k8snode/kubeadm/init.yaml: exit status 1: " +
+				"[kubelet-check] timed out\n--token [redacted]", "init"},
+		{node.Worker, joinCommand, resetCommand + joinCommand, "failed join",
+			"bootstrapping node: running kubeadm join --config /etc/k8snode/kubeadm/join.yaml: exit status 1: " +
+				"[kubelet-check] timed out\n--token [redacted]", "join"},
+	} {
+		t.Run(string(tt.role), func(t *testing.T) {
+			m := newMachine(t, tt.role)
+			m.kubeadm(`echo "[kubelet-check] timed out"; echo "--token abcdef.0123456789abcdef"; exit 1`)
+			err := m.run(tt.first, "booted", "booted "+tt.wantPhase, tt.failedStep)
+			if err == nil || err.Error() != tt.wantErr {
+				t.Errorf("got %v\nwant %s", err, tt.wantErr)
+			}
+			last := m.reports[len(m.reports)-1]
+			if want := strings.TrimPrefix(tt.wantErr, "bootstrapping node: "); last.Message != want {
+				t.Errorf("reported %q, want %q", last.Message, want)
+			}
+			m.wantAbsent(node.Done)
+
+			// Its configuration is in etcd by now.
+			m.tool("etcdctl", "echo '"+present+"'")
+			m.kubeadm("")
+			if err := m.run(tt.second, "booted", "booted "+tt.wantPhase, "ready"); err != nil {
+				t.Fatal(err)
+			}
+			m.wantDone("2026-05-01T12:00:00Z " + tt.wantPhase + "\n")
+		})
+	}
+}
+
+// kubeadm init succeeded, what follows did not: it is not run again.
+func TestContinueAfterInit(t *testing.T) {
+	m := newMachine(t, node.ControlPlane)
+	m.tool("kubectl", "echo connection refused >&2; exit 1")
+	err := m.run(askEtcd+initCommand+applyCommand, "booted", "booted init", "failed init")
+	if err == nil || !strings.HasSuffix(err.Error(), "exit status 1: connection refused") {
+		t.Errorf("got %v", err)
+	}
+	m.wantAbsent(node.Done)
+	if _, err := os.Stat(m.path("/etc/kubernetes/super-admin.conf")); err != nil {
+		t.Error("super-admin.conf went before the manifests were applied")
+	}
+	m.tool("kubectl", "echo applied")
+	if err := m.run(applyCommand, "booted", "ready"); err != nil {
+		t.Fatal(err)
+	}
+	m.wantDone("2026-05-01T12:00:00Z init\n")
+}
+
+// A crash between shredding the credential and marking the node as done must
+// not lead to a join without a credential.
+func TestContinueAfterJoin(t *testing.T) {
+	m := newMachine(t, node.Worker)
+	if err := m.run(joinCommand, "booted", "booted join", "ready"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(m.path(node.Done)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.run("", "booted", "ready"); err != nil {
+		t.Fatal(err)
+	}
+	m.wantDone("2026-05-01T12:00:00Z join\n")
+}
+
+func TestClusterOfAnother(t *testing.T) {
+	m := newMachine(t, node.ControlPlane)
+	m.tool("etcdctl", "echo '"+present+"'")
+	err := m.run(askEtcd, "booted", "failed")
+	want := "bootstrapping node: etcd holds an initialised cluster that this machine did not begin: " +
+		"joining a control plane to an existing cluster is not supported yet"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	m.wantAbsent("/etc/kubernetes/pki", node.Done)
+}
+
+func TestEtcdIsAskedUntilItAnswers(t *testing.T) {
+	m := newMachine(t, node.ControlPlane)
+	m.tool("etcdctl", `[ "$(wc -l <`+m.tools+`/log)" -ge 3 ] || { echo no leader >&2; exit 1; }; echo '`+absent+`'`)
+	if err := m.run(askEtcd+askEtcd+askEtcd+initCommand+applyCommand, "booted", "booted init", "ready"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// An answer that is not one must never be read as "no cluster".
+func TestEtcdAnswers(t *testing.T) {
+	for answer, want := range map[string]string{
+		``:                                      "reading the answer of etcdctl: unexpected end of JSON input",
+		`{}`:                                    "reading the answer of etcdctl: it has no header",
+		`{"count":0}`:                           "reading the answer of etcdctl: it has no header",
+		`{"level":"warn","msg":"no endpoints"}`: "reading the answer of etcdctl: it has no header",
+	} {
+		m := newMachine(t, node.ControlPlane)
+		m.tool("etcdctl", "echo '"+answer+"'")
+		m.tool("kubeadm", "exit 1")
+		err := bootstrap.Run(context.Background(), m.opts)
+		if err == nil || !strings.Contains(err.Error(), "asking etcd whether the cluster exists: giving up after 500ms: ") {
+			t.Errorf("%q: got %v", answer, err)
+		}
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %s", answer, err, want)
+		}
+		if log, _ := os.ReadFile(m.tools + "/log"); strings.Contains(string(log), "kubeadm init") {
+			t.Errorf("%q: kubeadm was run", answer)
+		}
+	}
+}
+
+func TestBrokenRecord(t *testing.T) {
+	m := newMachine(t, node.Worker)
+	m.write("/var/lib/k8snode/kubeadm.json", `{"action":"dance"}`, 0o600)
+	err := m.run("")
+	if want := `bootstrapping node: reading /var/lib/k8snode/kubeadm.json: action "dance" is unknown`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestPKIWithALink(t *testing.T) {
+	m := newMachine(t, node.ControlPlane)
+	if err := os.Symlink("/etc/shadow", m.path(node.PKIDir+"/extra.crt")); err != nil {
+		t.Fatal(err)
+	}
+	err := m.run(askEtcd, "booted", "failed init")
+	if want := "bootstrapping node: copying authorities: " + m.path(node.PKIDir) + "/extra.crt is not a regular file"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+func TestClockBehindTheCertificate(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(time.Minute), NotAfter: now.Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	const warning = `msg="the clock is behind the node's certificates" now=2026-05-01T12:00:00.000Z notBefore=2026-05-01T12:01:00.000Z`
+
+	cp := newMachine(t, node.ControlPlane)
+	cp.write(node.PKIDir+"/apiserver-etcd-client.crt", text, 0o644)
+	if err := cp.run(askEtcd+initCommand+applyCommand, "booted", "booted init", "ready"); err != nil {
+		t.Error(err)
+	}
+	worker := newMachine(t, node.Worker)
+	worker.write(node.Discovery, `{"users":[{"user":{"client-certificate-data":"`+base64.StdEncoding.EncodeToString([]byte(text))+`"}}]}`, 0o600)
+	if err := worker.run(joinCommand, "booted", "booted join", "failed join"); err == nil { // the fake knows another credential
+		t.Error("joined without the credential")
+	}
+	for _, m := range []*machine{cp, worker} {
+		if !strings.Contains(m.log.String(), warning) {
+			t.Errorf("the log lacks %s:\n%s", warning, &m.log)
+		}
+	}
+
+	later := newMachine(t, node.ControlPlane)
+	later.opts.Now = func() time.Time { return now.Add(2 * time.Minute) }
+	later.write(node.PKIDir+"/apiserver-etcd-client.crt", text, 0o644)
+	if err := bootstrap.Run(context.Background(), later.opts); err != nil || strings.Contains(later.log.String(), "clock") {
+		t.Errorf("%v, log:\n%s", err, &later.log)
+	}
+}

@@ -1,0 +1,117 @@
+package uki_test
+
+import (
+	"bytes"
+	"debug/pe"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/k8snode/k8snode/builder/uki"
+)
+
+// stub makes the smallest EFI program that has what matters: two sections and
+// room for more headers.
+func stub(t *testing.T, headers uint32) []byte {
+	t.Helper()
+	const peAt, optSize = 0x80, 240
+	b := make([]byte, 0x800)
+	copy(b, "MZ")
+	le := binary.LittleEndian
+	le.PutUint32(b[0x3c:], peAt)
+	copy(b[peAt:], "PE\x00\x00")
+	le.PutUint16(b[peAt+4:], 0x8664)
+	le.PutUint16(b[peAt+6:], 2)
+	le.PutUint16(b[peAt+20:], optSize)
+	opt := b[peAt+24:]
+	le.PutUint16(opt, 0x20b)
+	le.PutUint32(opt[32:], 0x1000)
+	le.PutUint32(opt[36:], 0x200)
+	le.PutUint32(opt[56:], 0x3000)
+	le.PutUint32(opt[60:], headers)
+	le.PutUint32(opt[108:], 16)
+	for i, name := range []string{".text", ".sbat"} {
+		h := b[peAt+24+optSize+i*40:]
+		copy(h, name)
+		le.PutUint32(h[8:], 0x150)
+		le.PutUint32(h[12:], uint32(0x1000*(i+1)))
+		le.PutUint32(h[16:], 0x200)
+		le.PutUint32(h[20:], uint32(0x400+0x200*i))
+	}
+	return b
+}
+
+func TestWrite(t *testing.T) {
+	img := uki.Image{
+		Stub: stub(t, 0x400), OSRelease: []byte("ID=debian\n"), Cmdline: "root=PARTUUID=1 ro", Uname: "7.3",
+		Linux: []byte(strings.Repeat("kernel", 1000)), Initrd: []byte(strings.Repeat("initrd", 3000)),
+	}
+	var a, b bytes.Buffer
+	for _, w := range []*bytes.Buffer{&a, &b} {
+		if err := uki.Write(w, img); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(a.Bytes(), b.Bytes()) {
+		t.Error("written twice, it differs")
+	}
+
+	// Read back with a reader of PE files that is not ours.
+	f, err := pe.NewFile(bytes.NewReader(a.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		".osrel": "ID=debian\n", ".cmdline": "root=PARTUUID=1 ro\x00", ".uname": "7.3\x00",
+		".linux": string(img.Linux), ".initrd": string(img.Initrd),
+	}
+	var end uint32
+	for _, s := range f.Sections {
+		if s.VirtualAddress < end || s.VirtualAddress%0x1000 != 0 {
+			t.Errorf("section %s is at %#x, the one before ends at %#x", s.Name, s.VirtualAddress, end)
+		}
+		end = s.VirtualAddress + s.VirtualSize
+		if content, ok := want[s.Name]; ok {
+			data, err := s.Data()
+			if err != nil || string(data[:s.VirtualSize]) != content {
+				t.Errorf("section %s: got %d bytes, %v", s.Name, s.VirtualSize, err)
+			}
+			delete(want, s.Name)
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("missing: %v", want)
+	}
+	if size := f.OptionalHeader.(*pe.OptionalHeader64).SizeOfImage; size < end || size%0x1000 != 0 {
+		t.Errorf("SizeOfImage is %#x, the last section ends at %#x", size, end)
+	}
+}
+
+func TestWriteRefuses(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		stub []byte
+		err  string
+	}{
+		{"empty", nil, "not a usable EFI stub: no MZ header"},
+		{"text", []byte(strings.Repeat("x", 100)), "not a usable EFI stub: no MZ header"},
+		{"no PE", append([]byte("MZ"), make([]byte, 200)...), "not a usable EFI stub: no PE header"},
+		{"no room", stub(t, 0x200), "not a usable EFI stub: no room for 5 more section headers"},
+	} {
+		err := uki.Write(new(bytes.Buffer), uki.Image{Stub: tc.stub})
+		if !errors.Is(err, uki.ErrStub) || err.Error() != tc.err {
+			t.Errorf("%s: error %v, want %s", tc.name, err, tc.err)
+		}
+	}
+}
+
+func FuzzWrite(f *testing.F) {
+	f.Add([]byte("MZ"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var out bytes.Buffer
+		if err := uki.Write(&out, uki.Image{Stub: b, Linux: []byte("k")}); err != nil && !errors.Is(err, uki.ErrStub) {
+			t.Fatal(err)
+		}
+	})
+}

@@ -15,7 +15,7 @@ import (
 
 // Files of the first boot, on a tmpfs.
 const (
-	seedOut       = "/run/k8snode/user.ign"
+	seedOut       = "/run/k8snode/ignition/user.ign"
 	firstBoot     = "/run/k8snode/firstboot"
 	ignitionCache = "/run/ignition.json"
 )

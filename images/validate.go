@@ -65,7 +65,7 @@ func (c *checker) match(path report.Path, value string, pattern *regexp.Regexp, 
 // seen finds values that must not occur twice.
 type seen map[string]report.Path
 
-// unique records value and reports whether it is the first.
+// unique records value, and a problem if it is not the first.
 func (c *checker) unique(seen seen, path report.Path, value string) {
 	if first, ok := seen[value]; ok {
 		c.add(path, fmt.Sprintf("%q is already at %s", value, first), "remove one of them")

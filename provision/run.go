@@ -30,8 +30,7 @@ func Run(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	return s.Run(ctx)
+	return errors.Join(s.Run(ctx), s.Close())
 }
 
 // part is one listener: serve returns when ctx is done.
@@ -149,7 +148,7 @@ func (s *Server) httpPart(name string, l net.Listener, srv *http.Server) part {
 			grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 			defer cancel()
 			if srv.Shutdown(grace) != nil {
-				srv.Close()
+				_ = srv.Close() // cuts what did not end in time
 			}
 		})
 		err := srv.Serve(l)

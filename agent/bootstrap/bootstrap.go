@@ -23,6 +23,7 @@ const (
 	DefaultEtcdWait    = 5 * time.Minute
 	DefaultClockWait   = time.Minute
 	DefaultReportLimit = 30 * time.Second
+	DefaultJoinWait    = time.Hour
 
 	clockPoll = 2 * time.Second
 	// maxMessage bounds the message of a failure.
@@ -43,6 +44,9 @@ type Options struct {
 	ReportLimit time.Duration
 	// Retry is for etcd; a Limit of zero means DefaultEtcdWait.
 	Retry retry.Policy
+	// JoinWait is how long a worker waits for the control plane; zero means
+	// DefaultJoinWait.
+	JoinWait time.Duration
 	// ClockWait is how long to wait for a clock that is behind the node's
 	// certificates; zero means DefaultClockWait, a negative one does not wait.
 	ClockWait time.Duration
@@ -60,6 +64,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Retry.Limit <= 0 {
 		o.Retry.Limit = DefaultEtcdWait
+	}
+	if o.JoinWait <= 0 {
+		o.JoinWait = DefaultJoinWait
 	}
 	if o.ClockWait == 0 {
 		o.ClockWait = DefaultClockWait
@@ -175,6 +182,11 @@ func (b *bootstrapper) kubeadm(ctx context.Context, action Action) error {
 	if b.opts.Config.Role == node.ControlPlane {
 		if err := copyPKI(b.path(node.PKIDir), b.path(kubePKIDir)); err != nil {
 			return fmt.Errorf("copying authorities: %w", err)
+		}
+	}
+	if action == ActionJoin {
+		if err := b.waitForControlPlane(ctx); err != nil {
+			return err
 		}
 	}
 	record := Record{ClusterID: b.opts.Config.ClusterID, Action: action}

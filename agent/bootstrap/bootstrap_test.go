@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,8 @@ const (
 		"--cert /etc/k8snode/pki/apiserver-etcd-client.crt --key /etc/k8snode/pki/apiserver-etcd-client.key " +
 		"--command-timeout 10s --write-out json get --keys-only /registry/configmaps/kube-system/kubeadm-config\n"
 	initCommand  = "kubeadm init --config /etc/k8snode/kubeadm/init.yaml\n"
-	joinCommand  = "kubeadm join --config /etc/k8snode/kubeadm/join.yaml\n"
+	waitCommand  = "kubectl --kubeconfig /etc/k8snode/discovery.conf --request-timeout 10s get --raw /api/v1/namespaces/kube-system/configmaps/kube-proxy\n"
+	joinCommand  = waitCommand + "kubeadm join --config /etc/k8snode/kubeadm/join.yaml\n"
 	resetCommand = "kubeadm reset --force --skip-phases remove-etcd-member\n"
 	applyCommand = "kubectl --kubeconfig /etc/kubernetes/admin.conf apply -f /etc/k8snode/manifests\n"
 
@@ -218,23 +220,50 @@ func TestJoin(t *testing.T) {
 	m.wantAbsent(node.Discovery)
 }
 
+// A worker that is faster than the control plane waits: kubeadm would give up
+// where the API server answers but init has not made everything yet.
+func TestJoinWaits(t *testing.T) {
+	m := newMachine(t, node.Worker)
+	m.opts.Report = nil
+	m.tool("kubectl", `n=$(cat `+m.tools+`/asked 2>/dev/null || echo 0)
+echo $((n+1)) >`+m.tools+`/asked
+[ "$n" -ge 2 ] || { echo "configmaps \"kube-proxy\" is forbidden" >&2; exit 1; }`)
+	if err := m.run(waitCommand + waitCommand + joinCommand); err != nil {
+		t.Fatal(err)
+	}
+	m.wantDone("2026-05-01T12:00:00Z join\n")
+}
+
+func TestJoinWithoutControlPlane(t *testing.T) {
+	m := newMachine(t, node.Worker)
+	m.opts.JoinWait = 50 * time.Millisecond
+	m.tool("kubectl", "echo connection refused >&2; exit 1")
+	err := bootstrap.Run(t.Context(), m.opts)
+	if err == nil || !strings.HasPrefix(err.Error(), "bootstrapping node: waiting for the control plane: ") ||
+		!strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("error %v", err)
+	}
+	m.wantAbsent(node.Done)
+}
+
 func TestFailedAttemptIsCleanedUp(t *testing.T) {
 	for _, tt := range []struct {
 		role                           node.Role
 		first, second                  string
 		failedStep, wantErr, wantPhase string
+		steps                          []string
 	}{
 		{node.ControlPlane, askEtcd + initCommand, askEtcd + resetCommand + initCommand + applyCommand, "failed init",
 			"bootstrapping node: running kubeadm init --config /etc/k8snode/kubeadm/init.yaml: exit status 1: " +
-				"[kubelet-check] timed out\n--token [redacted]", "init"},
+				"[kubelet-check] timed out\n--token [redacted]", "init", []string{"booted", "booted init"}},
 		{node.Worker, joinCommand, resetCommand + joinCommand, "failed join",
 			"bootstrapping node: running kubeadm join --config /etc/k8snode/kubeadm/join.yaml: exit status 1: " +
-				"[kubelet-check] timed out\n--token [redacted]", "join"},
+				"[kubelet-check] timed out\n--token [redacted]", "join", []string{"booted", "booted wait", "booted join"}},
 	} {
 		t.Run(string(tt.role), func(t *testing.T) {
 			m := newMachine(t, tt.role)
 			m.kubeadm(`echo "[kubelet-check] timed out"; echo "--token abcdef.0123456789abcdef"; exit 1`)
-			err := m.run(tt.first, "booted", "booted "+tt.wantPhase, tt.failedStep)
+			err := m.run(tt.first, append(slices.Clone(tt.steps), tt.failedStep)...)
 			if err == nil || err.Error() != tt.wantErr {
 				t.Errorf("got %v\nwant %s", err, tt.wantErr)
 			}
@@ -247,7 +276,7 @@ func TestFailedAttemptIsCleanedUp(t *testing.T) {
 			// Its configuration is in etcd by now.
 			m.tool("etcdctl", "echo '"+present+"'")
 			m.kubeadm("")
-			if err := m.run(tt.second, "booted", "booted "+tt.wantPhase, "ready"); err != nil {
+			if err := m.run(tt.second, append(slices.Clone(tt.steps), "ready")...); err != nil {
 				t.Fatal(err)
 			}
 			m.wantDone("2026-05-01T12:00:00Z " + tt.wantPhase + "\n")
@@ -278,7 +307,7 @@ func TestContinueAfterInit(t *testing.T) {
 // not lead to a join without a credential.
 func TestContinueAfterJoin(t *testing.T) {
 	m := newMachine(t, node.Worker)
-	if err := m.run(joinCommand, "booted", "booted join", "ready"); err != nil {
+	if err := m.run(joinCommand, "booted", "booted wait", "booted join", "ready"); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(m.path(node.Done)); err != nil {
@@ -374,7 +403,7 @@ func TestClockBehindTheCertificate(t *testing.T) {
 	}
 	worker := newMachine(t, node.Worker)
 	worker.write(node.Discovery, `{"users":[{"user":{"client-certificate-data":"`+base64.StdEncoding.EncodeToString([]byte(text))+`"}}]}`, 0o600)
-	if err := worker.run(joinCommand, "booted", "booted join", "failed join"); err == nil { // the fake knows another credential
+	if err := worker.run(joinCommand, "booted", "booted wait", "booted join", "failed join"); err == nil { // the fake knows another credential
 		t.Error("joined without the credential")
 	}
 	for _, m := range []*machine{cp, worker} {

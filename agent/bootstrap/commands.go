@@ -9,6 +9,7 @@ import (
 
 	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/agent/retry"
+	"github.com/k8snode/k8snode/provision/api"
 )
 
 // Paths of kubeadm.
@@ -49,6 +50,31 @@ func kubeadmArgs(action Action) []string {
 
 func applyArgs(kubeconfig, dir string) []string {
 	return []string{"--kubeconfig", kubeconfig, "apply", "-f", dir}
+}
+
+// joinable is what kubeadm init makes last, for the nodes that join: once they
+// may read it, everything else that a join needs is there.
+const joinable = "/api/v1/namespaces/kube-system/configmaps/kube-proxy"
+
+// readyArgs ask the control plane with the credential of the join.
+func readyArgs(kubeconfig string) []string {
+	return []string{"--kubeconfig", kubeconfig, "--request-timeout", "10s", "get", "--raw", joinable}
+}
+
+// waitForControlPlane returns when a join can succeed. kubeadm itself gives up
+// where a cluster answers that is not complete yet.
+func (b *bootstrapper) waitForControlPlane(ctx context.Context) error {
+	b.report(ctx, api.Report{Phase: api.PhaseBooted, Step: "wait"})
+	policy := b.opts.Retry
+	policy.Limit = b.opts.JoinWait
+	err := retry.Do(ctx, policy, func(ctx context.Context) error {
+		_, err := b.opts.Runner.Output(ctx, "kubectl", readyArgs(b.path(node.Discovery))...)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the control plane: %w", err)
+	}
+	return nil
 }
 
 // clusterExists asks the node's own etcd member, with retries: it may still be

@@ -43,6 +43,6 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 // flush writes a last line that has no end.
 func (w *lineWriter) flush() {
 	if len(w.buf) > 0 {
-		w.Write([]byte("\n"))
+		_, _ = w.Write([]byte("\n")) // Write never fails
 	}
 }

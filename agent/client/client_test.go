@@ -102,7 +102,7 @@ func TestPlanErrors(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			plan := good
 			tt.change(&plan)
-			c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { json.NewEncoder(w).Encode(plan) })
+			c, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(plan) })
 			_, err := c.Plan(context.Background())
 			if tt.want == "" {
 				if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"os"
 	"path/filepath"
@@ -144,7 +145,7 @@ func TestOpenFile(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := d.Zero(ctx, 0, 512); err != context.Canceled {
+	if err := d.Zero(ctx, 0, 512); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v from a cancelled Zero", err)
 	}
 	if _, err := disk.Open(path + "x"); err == nil {

@@ -271,7 +271,7 @@ func answer(status int, body string) http.HandlerFunc {
 func TestPlanAfterServerErrors(t *testing.T) {
 	l := newLab(t, 2*blockSize)
 	tries := 0
-	l.servePlan = func(w http.ResponseWriter, r *http.Request) {
+	l.servePlan = func(w http.ResponseWriter, _ *http.Request) {
 		if tries++; tries < 4 {
 			http.Error(w, "starting", http.StatusBadGateway)
 			return
@@ -349,7 +349,7 @@ func TestReportsNeverFailTheInstall(t *testing.T) {
 func TestCancelled(t *testing.T) {
 	l := newLab(t, 2*blockSize)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	l.serveDisk = func(w http.ResponseWriter, r *http.Request, _ int) {
+	l.serveDisk = func(_ http.ResponseWriter, r *http.Request, _ int) {
 		cancel(errors.New("terminated"))
 		<-r.Context().Done()
 	}

@@ -69,7 +69,7 @@ func ReadIndex(r io.Reader) (Index, error) {
 	names := make(map[string]bool)
 	for tr := tar.NewReader(r); ; {
 		header, err := tr.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

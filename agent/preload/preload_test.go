@@ -162,9 +162,9 @@ func (m *machine) run() (out, log string, err error) {
 const (
 	prefix      = "--address /run/containerd/containerd.sock -n k8s.io images "
 	list        = prefix + "ls -q\n"
-	importPause = prefix + "import /usr/share/k8snode/images/all/pause.tar\n" +
+	importPause = prefix + "import --local /usr/share/k8snode/images/all/pause.tar\n" +
 		prefix + "label registry.example/pause:3.10 io.cri-containerd.pinned=pinned\n"
-	importEtcd = prefix + "import /usr/share/k8snode/images/controlPlane/etcd.tar\n" +
+	importEtcd = prefix + "import --local /usr/share/k8snode/images/controlPlane/etcd.tar\n" +
 		prefix + "label registry.example/etcd:3.7 io.cri-containerd.pinned=pinned\n"
 )
 

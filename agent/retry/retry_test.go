@@ -61,7 +61,7 @@ func TestDo(t *testing.T) {
 			p.Limit = tt.limit
 			p.Notify = func(err error, delay time.Duration) {
 				notified++
-				if err != boom || delay != time.Millisecond {
+				if !errors.Is(err, boom) || delay != time.Millisecond {
 					t.Errorf("notified of %v, %v", err, delay)
 				}
 			}

@@ -27,7 +27,7 @@ func newLayer(raw []byte) (zstdLayer, error) {
 	if err != nil {
 		return zstdLayer{}, fmt.Errorf("compressing a layer: %w", err)
 	}
-	defer enc.Close()
+	defer enc.Close() //nolint:errcheck // EncodeAll leaves nothing to flush
 	return zstdLayer{raw, enc.EncodeAll(raw, nil)}, nil
 }
 

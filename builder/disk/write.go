@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -58,7 +59,7 @@ func Read(name string) (images.DiskInfo, error) {
 	if err != nil {
 		return images.DiskInfo{}, fmt.Errorf("opening the disk image: %w", err)
 	}
-	defer b.Close()
+	defer b.Close() //nolint:errcheck // what was read needs no good end
 	d, err := diskfs.OpenBackend(b, diskfs.WithOpenMode(diskfs.ReadOnly))
 	if err != nil {
 		return images.DiskInfo{}, fmt.Errorf("opening the disk image: %w", err)
@@ -106,7 +107,6 @@ func writeESP(d *godisk.Disk, boot string) error {
 	if err != nil {
 		return err
 	}
-	defer fat.Close()
 	for _, dir := range []string{"/EFI", path.Dir(BootPath)} {
 		if err := fat.Mkdir(dir); err != nil {
 			return fmt.Errorf("making %s: %w", dir, err)
@@ -126,7 +126,7 @@ func writeESP(d *godisk.Disk, boot string) error {
 	if _, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{src}, make([]byte, 16*mib)); err != nil {
 		return fmt.Errorf("writing %s: %w", BootPath, err)
 	}
-	return out.Close()
+	return errors.Join(out.Close(), fat.Close())
 }
 
 func copyAt(dst string, offset int64, src string) error {

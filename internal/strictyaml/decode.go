@@ -13,10 +13,7 @@ import (
 	"github.com/k8snode/k8snode/internal/report"
 )
 
-var (
-	timeType      = reflect.TypeFor[time.Time]()
-	unmarshalType = reflect.TypeFor[yaml.Unmarshaler]()
-)
+var timeType = reflect.TypeFor[time.Time]()
 
 // Decode fills the struct that into points to by its yaml tags. Fields may be
 // strings, bools, ints of any size, uint32 (a file mode, written in octal),
@@ -43,10 +40,11 @@ type decoder struct {
 }
 
 func (d *decoder) value(n *yaml.Node, path report.Path, v reflect.Value) {
+	custom, isCustom := v.Addr().Interface().(yaml.Unmarshaler)
 	switch {
 	case d.doc.skipped[path]:
-	case reflect.PointerTo(v.Type()).Implements(unmarshalType):
-		d.unmarshaler(n, path, v)
+	case isCustom:
+		d.unmarshaler(n, path, custom)
 	case v.Type() == timeType:
 		d.time(n, path, v)
 	case v.Kind() == reflect.Pointer:
@@ -144,12 +142,12 @@ func (d *decoder) mapping(n *yaml.Node, path report.Path, v reflect.Value) {
 	v.Set(m)
 }
 
-func (d *decoder) unmarshaler(n *yaml.Node, path report.Path, v reflect.Value) {
+func (d *decoder) unmarshaler(n *yaml.Node, path report.Path, into yaml.Unmarshaler) {
 	if isNull(n) {
 		d.mismatch(n, path, "a value", "remove the key, or give it a value")
 		return
 	}
-	if err := v.Addr().Interface().(yaml.Unmarshaler).UnmarshalYAML(n); err != nil {
+	if err := into.UnmarshalYAML(n); err != nil {
 		d.add(d.at(n, path), path, err.Error(), "")
 	}
 }

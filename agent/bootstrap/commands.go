@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"time"
 
 	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/agent/retry"
@@ -67,6 +68,11 @@ func (b *bootstrapper) waitForControlPlane(ctx context.Context) error {
 	b.report(ctx, api.Report{Phase: api.PhaseBooted, Step: "wait"})
 	policy := b.opts.Retry
 	policy.Limit = b.opts.JoinWait
+	if policy.First == 0 {
+		// The wait is minutes long, and another control plane may be starting
+		// on the same overcommitted host.
+		policy.First, policy.Max = 10*time.Second, 30*time.Second
+	}
 	err := retry.Do(ctx, policy, func(ctx context.Context) error {
 		_, err := b.opts.Runner.Output(ctx, "kubectl", readyArgs(b.path(node.Discovery))...)
 		return err

@@ -55,7 +55,9 @@ func runBake(ctx context.Context, env Env, f bakeFlags) error {
 		f.out = filepath.Join("out", recipe.Metadata.Name)
 	}
 	if f.cache == "" {
-		f.cache = env.cacheDir()
+		if f.cache, err = env.cacheDir(); err != nil {
+			return err
+		}
 	}
 	if f.agent == "" {
 		self, err := os.Executable()
@@ -63,6 +65,10 @@ func runBake(ctx context.Context, env Env, f bakeFlags) error {
 			return fmt.Errorf("looking for the agent: %w", err)
 		}
 		f.agent = filepath.Join(filepath.Dir(self), "k8snode-agent")
+	}
+	// The bake needs it only after it has fetched everything.
+	if _, err := os.Stat(f.agent); err != nil {
+		return fmt.Errorf("looking for the agent: %w; build it with \"make build\", or name it with --agent", err)
 	}
 	// go-diskfs takes the timestamps of the EFI system partition from the
 	// process's environment.

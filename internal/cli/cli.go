@@ -70,51 +70,105 @@ imaged again.
   k8snode serve --cluster cluster.yaml --secrets secrets.age --passphrase-file passphrase \
       --image out/node --interface br0
   k8snode arm cp1 w1 --for 45m`,
-		Version:       version(),
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		Version:                    version(),
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{err.Error(), fmt.Sprintf("see %q", cmd.CommandPath()+" --help")}
+		return &usageError{err.Error(), seeHelp(cmd)}
 	})
 	root.AddCommand(
 		newBake(env), newSecrets(env), newRender(env), newServe(env),
 		newArm(env), newDisarm(env), newNodes(env), newKubeconfig(env),
 	)
-	// A wrong number of arguments is a wrong command line, too.
-	for _, c := range root.Commands() {
-		wrapArgs(c)
+	// Cobra would add its own at the end, behind the checks.
+	root.SetHelpCommand(newHelp(root))
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	checkArgs(root)
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		return unknownVerb(cmd, args)
 	}
 	return root
 }
 
-func wrapArgs(cmd *cobra.Command) {
-	check := cmd.Args
-	if check == nil && cmd.Runnable() {
-		check = cobra.NoArgs
-	}
-	if check != nil {
-		cmd.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return &usageError{err.Error(), fmt.Sprintf("see %q", c.CommandPath()+" --help")}
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [VERB...]",
+		Short:   "Show the help of a verb",
+		Example: `  k8snode help secrets init`,
+		Args:    cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, verbs []string) error {
+			cmd, rest, err := root.Find(verbs)
+			if err != nil {
+				return err
 			}
-			return nil
+			if len(rest) > 0 {
+				return unknownVerb(cmd, rest)
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
+}
+
+// checkArgs sees to it that wrong arguments of cmd, and of all below it, are a
+// usageError.
+func checkArgs(cmd *cobra.Command) {
+	if cmd.HasSubCommands() {
+		cmd.Args, cmd.RunE, cmd.DisableFlagsInUseLine = cobra.ArbitraryArgs, unknownVerb, true
+		for _, sub := range cmd.Commands() {
+			checkArgs(sub)
 		}
+		return
 	}
-	for _, sub := range cmd.Commands() {
-		wrapArgs(sub)
+	check := cmd.Args
+	if check == nil {
+		check = noArgs
 	}
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &usageError{err.Error(), seeHelp(cmd)}
+		}
+		return nil
+	}
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
+	}
+	return nil
+}
+
+// unknownVerb is what a command does that has others below it: cobra calls it
+// when none of them was meant.
+func unknownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return &usageError{cmd.CommandPath() + " needs a verb", seeHelp(cmd)}
+	}
+	hint := seeHelp(cmd)
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = fmt.Sprintf("did you mean %q?", cmd.CommandPath()+" "+near[0])
+	}
+	return &usageError{fmt.Sprintf("%s has no verb %q", cmd.CommandPath(), args[0]), hint}
+}
+
+func seeHelp(cmd *cobra.Command) string {
+	return fmt.Sprintf("see %q", cmd.CommandPath()+" --help")
 }
 
 // printError shows an error and returns the exit code for it. Problems of a
 // document come with the lines that they are about.
 func (env Env) printError(err error) int {
 	var usage *usageError
-	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag") {
+	if errors.As(err, &usage) {
 		fmt.Fprintf(env.Stderr, "k8snode: error: %v\n", err)
-		if usage != nil && usage.hint != "" {
-			fmt.Fprintf(env.Stderr, "k8snode: hint: %s\n", usage.hint)
-		}
+		fmt.Fprintf(env.Stderr, "k8snode: hint: %s\n", usage.hint)
 		return exitUsage
 	}
 	var problems report.Problems
@@ -125,7 +179,11 @@ func (env Env) printError(err error) int {
 		}
 		source, _ := os.ReadFile(problems[0].File) // without the source the lines are not shown
 		fmt.Fprintln(env.Stderr, strings.TrimRight(problems.Format(source, style), "\n"))
-		fmt.Fprintf(env.Stderr, "k8snode: error: %d problem(s) in %s\n", len(problems), problems[0].File)
+		count := "1 problem"
+		if len(problems) > 1 {
+			count = fmt.Sprintf("%d problems", len(problems))
+		}
+		fmt.Fprintf(env.Stderr, "\nk8snode: error: %s in %s\n", count, problems[0].File)
 		return exitFailed
 	}
 	fmt.Fprintf(env.Stderr, "k8snode: error: %v\n", err)
@@ -149,11 +207,14 @@ func (env Env) getenv(key string) string {
 	return ""
 }
 
-func (env Env) cacheDir() string {
+func (env Env) cacheDir() (string, error) {
 	if d := env.getenv("XDG_CACHE_HOME"); d != "" {
-		return filepath.Join(d, "k8snode")
+		return filepath.Join(d, "k8snode"), nil
 	}
-	return filepath.Join(env.getenv("HOME"), ".cache", "k8snode")
+	if home := env.getenv("HOME"); home != "" {
+		return filepath.Join(home, ".cache", "k8snode"), nil
+	}
+	return "", &usageError{"no cache folder: neither XDG_CACHE_HOME nor HOME is set", "name one with --cache"}
 }
 
 // logger writes one plain line for each event.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,11 @@ func newKubeconfig(env Env) *cobra.Command {
 		Long: `Write a kubeconfig whose certificate may do anything in the cluster and cannot be
 revoked: keep its life short.`,
 		Example: `  k8snode kubeconfig --cluster cluster.yaml --secrets secrets.age --out admin.conf`,
-		RunE: func(*cobra.Command, []string) error {
-			c, bundle, err := f.open(env)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if validity <= 0 {
+				return &usageError{fmt.Sprintf("a certificate cannot live for %s", validity), "use for instance --for 8h"}
+			}
+			c, bundle, err := f.open(cmd.Context(), env)
 			if err != nil {
 				return err
 			}

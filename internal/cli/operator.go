@@ -3,8 +3,11 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -30,10 +33,10 @@ func newArm(env Env) *cobra.Command {
 boots from the network is erased and becomes the node. Outside of a window the
 server delivers nothing.`,
 		Example: `  k8snode arm cp1 w1 --for 45m`,
-		Args:    cobra.MinimumNArgs(1),
+		Args:    nodeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return eachNode(cmd.Context(), env, names, func(ctx context.Context, name string) (admin.Node, error) {
-				return admin.NewClient(socket).Arm(ctx, name, window)
+			return eachNode(cmd.Context(), env, socket, names, func(ctx context.Context, c *admin.Client, name string) (admin.Node, error) {
+				return c.Arm(ctx, name, window)
 			})
 		},
 	}
@@ -48,25 +51,54 @@ func newDisarm(env Env) *cobra.Command {
 		Use:     "disarm NODE...",
 		Short:   "Close the install window of nodes",
 		Example: `  k8snode disarm w1`,
-		Args:    cobra.MinimumNArgs(1),
+		Args:    nodeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return eachNode(cmd.Context(), env, names, admin.NewClient(socket).Disarm)
+			return eachNode(cmd.Context(), env, socket, names, func(ctx context.Context, c *admin.Client, name string) (admin.Node, error) {
+				return c.Disarm(ctx, name)
+			})
 		},
 	}
 	addSocket(cmd, &socket)
 	return cmd
 }
 
-func eachNode(ctx context.Context, env Env, names []string, do func(context.Context, string) (admin.Node, error)) error {
-	var nodes []admin.Node
+func nodeNames(cmd *cobra.Command, names []string) error {
+	if len(names) == 0 {
+		return fmt.Errorf("%s needs the name of a node", cmd.CommandPath())
+	}
+	return nil
+}
+
+// eachNode does something to nodes, one after the other until one fails, and
+// prints those that it was done to.
+func eachNode(
+	ctx context.Context, env Env, socket string, names []string,
+	do func(context.Context, *admin.Client, string) (admin.Node, error),
+) error {
+	client := admin.NewClient(socket)
+	var done []admin.Node
+	var failed error
 	for _, name := range names {
-		n, err := do(ctx, name)
-		if err != nil {
+		var n admin.Node
+		if n, failed = do(ctx, client, name); failed != nil {
+			break
+		}
+		done = append(done, n)
+	}
+	if len(done) > 0 {
+		if err := printNodes(env.Stdout, done); err != nil {
 			return err
 		}
-		nodes = append(nodes, n)
 	}
-	return printNodes(env.Stdout, nodes)
+	return reached(socket, failed)
+}
+
+// reached says in an operator's words that there is no server.
+func reached(socket string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("no server listens on %s: start \"k8snode serve\", or name its socket with --socket", socket)
+	}
+	return err
 }
 
 func newNodes(env Env) *cobra.Command {
@@ -81,7 +113,7 @@ func newNodes(env Env) *cobra.Command {
 			}
 			nodes, err := admin.NewClient(socket).Nodes(cmd.Context())
 			if err != nil {
-				return err
+				return reached(socket, err)
 			}
 			if output == "json" {
 				e := json.NewEncoder(env.Stdout)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"text/tabwriter"
@@ -23,8 +24,8 @@ The files hold private keys: they have mode 0600. "k8snode serve" does not read
 them; it renders each config when it is delivered, with certificates that are
 minted then. The token with which a node reports is left out here.`,
 		Example: `  k8snode render --cluster cluster.yaml --secrets secrets.age --image out/node --out rendered`,
-		RunE: func(*cobra.Command, []string) error {
-			return runRender(env, f, image, out)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runRender(cmd.Context(), env, f, image, out)
 		},
 	}
 	f.add(cmd)
@@ -36,8 +37,8 @@ minted then. The token with which a node reports is left out here.`,
 // withheldToken stands for the report token in rendered files.
 const withheldToken = "minted-at-delivery"
 
-func runRender(env Env, f clusterFlags, image, out string) error {
-	c, bundle, err := f.open(env)
+func runRender(ctx context.Context, env Env, f clusterFlags, image, out string) error {
+	c, bundle, err := f.open(ctx, env)
 	if err != nil {
 		return err
 	}

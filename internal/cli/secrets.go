@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,7 +33,7 @@ func addPassphrase(cmd *cobra.Command, file *string) {
 }
 
 // open reads the cluster document and the secrets.
-func (f clusterFlags) open(env Env) (cluster.Cluster, pki.Bundle, error) {
+func (f clusterFlags) open(ctx context.Context, env Env) (cluster.Cluster, pki.Bundle, error) {
 	data, err := os.ReadFile(f.cluster)
 	if err != nil {
 		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the cluster document: %w", err)
@@ -48,25 +49,23 @@ func (f clusterFlags) open(env Env) (cluster.Cluster, pki.Bundle, error) {
 	if err != nil {
 		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the secrets: %w", err)
 	}
-	passphrase, err := env.passphrase(f.passphraseFile, f.secrets)
+	passphrase, err := env.passphrase(ctx, f.passphraseFile, f.secrets)
 	if err != nil {
 		return cluster.Cluster{}, pki.Bundle{}, err
 	}
 	b, err := pki.Open(bytes.NewReader(sealed), passphrase)
 	if err != nil {
-		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("opening %s: %w", f.secrets, err)
+		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading %s: %w", f.secrets, err)
 	}
 	return c, b, nil
 }
 
 func newSecrets(env Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "secrets",
+		Use:   "secrets VERB",
 		Short: "Make the authorities of a cluster",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &usageError{"secrets needs a verb", fmt.Sprintf("see %q", cmd.CommandPath()+" --help")}
-		},
+		Example: `  k8snode secrets init --out secrets.age
+  k8snode secrets init --out secrets.age --passphrase-file passphrase`,
 	}
 	var out, passphraseFile string
 	initialize := &cobra.Command{
@@ -76,8 +75,8 @@ func newSecrets(env Env) *cobra.Command {
 service accounts) and write them, encrypted with age. An existing file is never
 replaced: a cluster cannot outlive its authorities.`,
 		Example: `  k8snode secrets init --out secrets.age --passphrase-file passphrase`,
-		RunE: func(*cobra.Command, []string) error {
-			return runSecretsInit(env, out, passphraseFile)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runSecretsInit(cmd.Context(), env, out, passphraseFile)
 		},
 	}
 	initialize.Flags().StringVar(&out, "out", "secrets.age", "file to write")
@@ -86,11 +85,11 @@ replaced: a cluster cannot outlive its authorities.`,
 	return cmd
 }
 
-func runSecretsInit(env Env, out, passphraseFile string) error {
+func runSecretsInit(ctx context.Context, env Env, out, passphraseFile string) error {
 	if _, err := os.Lstat(out); err == nil {
 		return fmt.Errorf("writing %s: %w; a cluster cannot outlive its authorities, so it is not replaced", out, fs.ErrExist)
 	}
-	passphrase, err := env.passphrase(passphraseFile, out)
+	passphrase, err := env.newPassphrase(ctx, passphraseFile, out)
 	if err != nil {
 		return err
 	}
@@ -100,7 +99,7 @@ func runSecretsInit(env Env, out, passphraseFile string) error {
 	}
 	var sealed bytes.Buffer
 	if err := pki.Seal(&sealed, b, passphrase, pki.SealOptions{}); err != nil {
-		return fmt.Errorf("sealing the secrets: %w", err)
+		return err
 	}
 	if err := atomicfile.Write(out, sealed.Bytes(), 0o600); err != nil {
 		return err
@@ -110,30 +109,72 @@ func runSecretsInit(env Env, out, passphraseFile string) error {
 }
 
 // passphrase reads the first line of a file, or asks on the terminal.
-func (env Env) passphrase(file, what string) (string, error) {
-	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return "", fmt.Errorf("reading the passphrase: %w", err)
-		}
-		line, _, _ := strings.Cut(string(b), "\n")
-		if line = strings.TrimRight(line, "\r"); line == "" {
-			return "", fmt.Errorf("reading the passphrase: the first line of %s is empty", file)
-		}
-		return line, nil
+func (env Env) passphrase(ctx context.Context, file, what string) (string, error) {
+	if file == "" {
+		return env.ask(ctx, "Passphrase of "+what+": ")
 	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("reading the passphrase: %w", err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	if line = strings.TrimRight(line, "\r"); line == "" {
+		return "", fmt.Errorf("reading the passphrase: the first line of %s is empty", file)
+	}
+	return line, nil
+}
+
+// newPassphrase is passphrase for a file that is made. On the terminal it asks
+// twice: nobody can open what a slip of the finger has sealed.
+func (env Env) newPassphrase(ctx context.Context, file, what string) (string, error) {
+	first, err := env.passphrase(ctx, file, what)
+	if file != "" || err != nil {
+		return first, err
+	}
+	second, err := env.ask(ctx, "The same again: ")
+	if err != nil {
+		return "", err
+	}
+	if first != second {
+		return "", errors.New("reading the passphrase: the two are not the same")
+	}
+	return first, nil
+}
+
+// ask reads a line from the terminal without showing it.
+func (env Env) ask(ctx context.Context, prompt string) (string, error) {
 	in, ok := env.Stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return "", &usageError{"no passphrase: standard input is not a terminal", "name a file with --passphrase-file"}
 	}
-	fmt.Fprintf(env.Stderr, "Passphrase of %s: ", what)
-	b, err := term.ReadPassword(int(in.Fd()))
-	fmt.Fprintln(env.Stderr)
+	fd := int(in.Fd())
+	shown, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("reading the passphrase: %w", err)
 	}
-	if len(b) == 0 {
-		return "", errors.New("reading the passphrase: it is empty")
+	fmt.Fprint(env.Stderr, prompt)
+	defer fmt.Fprintln(env.Stderr)
+
+	type answer struct {
+		line []byte
+		err  error
 	}
-	return string(b), nil
+	answers := make(chan answer, 1)
+	go func() {
+		line, err := term.ReadPassword(fd)
+		answers <- answer{line, err}
+	}()
+	select {
+	case a := <-answers:
+		if a.err == nil && len(a.line) == 0 {
+			a.err = errors.New("it is empty")
+		}
+		if a.err != nil {
+			return "", fmt.Errorf("reading the passphrase: %w", a.err)
+		}
+		return string(a.line), nil
+	case <-ctx.Done():
+		// Nothing ends the read, but the terminal must show again what is typed.
+		return "", fmt.Errorf("reading the passphrase: %w", errors.Join(context.Cause(ctx), term.Restore(fd, shown)))
+	}
 }

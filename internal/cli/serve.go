@@ -53,7 +53,7 @@ func installerArguments() []string {
 }
 
 func runServe(ctx context.Context, env Env, f serveFlags) error {
-	c, bundle, err := f.open(env)
+	c, bundle, err := f.open(ctx, env)
 	if err != nil {
 		return err
 	}

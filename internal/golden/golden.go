@@ -20,6 +20,10 @@ import (
 
 var update = flag.Bool("update", false, "write golden files instead of comparing with them")
 
+// Updating reports whether golden files are to be written, for tests that keep
+// them in another form. Their run must fail while it is.
+func Updating() bool { return *update }
+
 // Check fails the test unless got is the content of the file at path.
 func Check(t *testing.T, path string, got []byte) {
 	t.Helper()

@@ -32,7 +32,10 @@ const (
 // problems are about; a problem without a line, or with one that source does
 // not have, is printed without lines.
 func (ps Problems) Format(source []byte, style Style) string {
-	lines := strings.Split(string(source), "\n")
+	var lines []string
+	if len(source) > 0 {
+		lines = strings.Split(string(source), "\n")
+	}
 	var b strings.Builder
 	for i, p := range ps.Sorted() {
 		if i > 0 {

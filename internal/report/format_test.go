@@ -92,6 +92,15 @@ func TestFormatSeveralInColour(t *testing.T) {
 	}
 }
 
+// What is empty, or could not be read, has no first line to show.
+func TestFormatWithoutSource(t *testing.T) {
+	problems := report.Problems{{File: "c.yaml", Line: 1, Col: 1, Message: "the document is empty"}}
+	want := "error: the document is empty\n  --> c.yaml:1:1\n"
+	if diff := cmp.Diff(want, problems.Format(nil, report.Plain)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // A document must not be able to write to the terminal that shows it.
 func TestFormatKeepsControlCharacters(t *testing.T) {
 	problems := report.Problems{{File: "c.yaml", Line: 1, Col: 1, Message: "odd \x1b[2J"}}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/k8snode/k8snode/butane/pki"
+	"github.com/k8snode/k8snode/internal/golden"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"k8snode": main})
+}
+
+// Every script holds its inputs. To write the outputs in them anew:
+//
+//	go test ./cmd/k8snode -update
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		UpdateScripts:       golden.Updating(),
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code":    command("code N program [args...]", 2, code),
+			"mode":    command("mode MODE file...", 2, mode),
+			"secrets": command("secrets file passphrase", 2, secrets),
+		},
+		Setup: func(env *testscript.Env) error {
+			// For scripts that change PATH.
+			program, err := exec.LookPath("k8snode")
+			env.Setenv("K8SNODE", program)
+			return err
+		},
+	})
+	if golden.Updating() {
+		t.Error("scripts were written anew: review them and run without -update")
+	}
+}
+
+// command is a command of scripts in the form that testscript wants. None of
+// ours can be negated; each has at least that many arguments.
+func command(usage string, arguments int, do func(*testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) < arguments {
+			ts.Fatalf("usage: %s", usage)
+		}
+		do(ts, args)
+	}
+}
+
+// code runs a program, which must end with that exit code:
+//
+//	code 2 k8snode bake --no-such-flag
+func code(ts *testscript.TestScript, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	switch err := ts.Exec(args[1], args[2:]...); {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	default:
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// mode checks permissions:
+//
+//	mode 0600 secrets.age
+func mode(ts *testscript.TestScript, args []string) {
+	want, err := strconv.ParseUint(args[0], 8, 32)
+	ts.Check(err)
+	for _, file := range args[1:] {
+		info, err := os.Stat(ts.MkAbs(file))
+		ts.Check(err)
+		if got := info.Mode().Perm(); got != os.FileMode(want) {
+			ts.Fatalf("%s has mode %04o, want %04o", file, got, want)
+		}
+	}
+}
+
+// secrets makes what "k8snode secrets init" makes, without the second that its
+// scrypt takes at every opening:
+//
+//	secrets secrets.age passphrase
+func secrets(ts *testscript.TestScript, args []string) {
+	bundle, err := pki.New(pki.Options{Now: time.Now(), Rand: rand.Reader})
+	ts.Check(err)
+	var sealed bytes.Buffer
+	ts.Check(pki.Seal(&sealed, bundle, args[1], pki.SealOptions{WorkFactor: 10}))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), sealed.Bytes(), 0o600))
+}

@@ -140,17 +140,18 @@ func TestSeedAndScrub(t *testing.T) {
 	m.write(seed.ByLabel, partition)
 	m.write("/run/ignition.json", []byte("secret"))
 	run := filepath.Join(m.root, "run/k8snode")
-	args := []string{"seed", "--out", run + "/user.ign", "--firstboot", run + "/firstboot"}
+	stub := run + "/ignition/user.ign"
+	args := []string{"seed", "--out", stub, "--firstboot", run + "/firstboot"}
 	if code := m.run(args...); code != agent.ExitOK || m.stdout.Len() > 0 {
 		t.Fatalf("code %d, %s%s", code, &m.stdout, &m.stderr)
 	}
-	if got, err := os.ReadFile(run + "/user.ign"); err != nil || string(got) != "stub" {
+	if got, err := os.ReadFile(stub); err != nil || string(got) != "stub" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	if code := m.run("scrub"); code != agent.ExitOK {
 		t.Fatalf("code %d, %s", code, &m.stderr)
 	}
-	for _, path := range []string{run + "/user.ign", filepath.Join(m.root, "run/ignition.json")} {
+	for _, path := range []string{stub, filepath.Join(m.root, "run/ignition.json")} {
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
 			t.Errorf("%s exists: %v", path, err)
 		}
@@ -207,9 +208,11 @@ func TestImportNothing(t *testing.T) {
 func TestBootstrapWithoutServer(t *testing.T) {
 	m := newMachine(t)
 	m.write(node.Path, config(node.Worker))
-	m.write("kubeadm", []byte("#!/bin/sh\necho \"$*\"\n"))
-	if err := os.Chmod(filepath.Join(m.root, "kubeadm"), 0o755); err != nil {
-		t.Fatal(err)
+	for _, program := range []string{"kubeadm", "kubectl"} {
+		m.write(program, []byte("#!/bin/sh\necho \"$*\"\n"))
+		if err := os.Chmod(filepath.Join(m.root, program), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if code := m.run("bootstrap"); code != agent.ExitOK || m.stdout.String() != "2026-05-01T12:00:00Z join --config /etc/k8snode/kubeadm/join.yaml\n" {
 		t.Errorf("code %d, %s%s", code, &m.stdout, &m.stderr)

@@ -21,7 +21,7 @@ stage_unit() { go test ./...; }
 
 # The packages with goroutines of their own.
 stage_race() {
-	go test -race -short ./provision/... ./agent/... ./builder/source/... ./internal/lab/...
+	go test -race -short ./provision/... ./agent/... ./builder/source/... ./internal/lab/... ./internal/cli
 }
 
 stage_bake() { make --no-print-directory image "RECIPE=$recipe" "OUT=$out"; }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -76,9 +77,15 @@ func runBake(ctx context.Context, env Env, f bakeFlags) error {
 	if err := os.Setenv("SOURCE_DATE_EPOCH", epoch); err != nil {
 		return err
 	}
+	logger := env.logger()
+	if env.terminal() {
+		h, stop := newProgress(env.Stderr, env.Now, time.Second)
+		defer stop()
+		logger = slog.New(h)
+	}
 	result, err := builder.Bake(ctx, recipe, folder, builder.Options{
 		Cache: source.Cache{Dir: f.cache}, Agent: f.agent, Out: f.out,
-		Env: env.Environ, Now: env.Now, Logger: env.logger(), Jobs: f.jobs,
+		Env: env.Environ, Now: env.Now, Logger: logger, Jobs: f.jobs,
 	})
 	if err != nil {
 		return err

@@ -10,3 +10,8 @@ var (
 func NewRoot(env Env) *cobra.Command { return newRoot(env) }
 
 func (env Env) PrintError(err error) int { return env.printError(err) }
+
+// For the test of the progress line.
+const EraseLine = eraseLine
+
+var NewProgress = newProgress

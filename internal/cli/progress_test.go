@@ -1,0 +1,62 @@
+package cli_test
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/k8snode/k8snode/internal/cli"
+)
+
+// terminal collects what is written, from several goroutines.
+type terminal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (t *terminal) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.Write(p)
+}
+
+func (t *terminal) take() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.b.String()
+	t.b.Reset()
+	return s
+}
+
+func TestProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var term terminal
+		h, stop := cli.NewProgress(&term, time.Now, time.Second)
+		log := slog.New(h)
+
+		log.Info("running", "step", "base")
+		if got := term.take(); !strings.HasPrefix(got, cli.EraseLine+"time=") || !strings.HasSuffix(got, "msg=running step=base\n") {
+			t.Errorf("the beginning: %q", got)
+		}
+		time.Sleep(2100 * time.Millisecond)
+		synctest.Wait()
+		if got, want := term.take(), cli.EraseLine+"base ... 1s"+cli.EraseLine+"base ... 2s"; got != want {
+			t.Errorf("meanwhile: %q, want %q", got, want)
+		}
+		log.Info("done", "step", "base")
+		term.take()
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if got := term.take(); got != "" {
+			t.Errorf("between steps: %q", got)
+		}
+		stop()
+		if got := term.take(); got != cli.EraseLine {
+			t.Errorf("at the end: %q", got)
+		}
+	})
+}

@@ -118,6 +118,13 @@ func serveOptions(n nodeConfigs, f serveFlags) (provision.Options, error) {
 				return provision.Options{}, fmt.Errorf("reading spec.network.gateway: %w", err)
 			}
 		}
+		for _, dns := range spec.Network.DNS {
+			addr, err := netip.ParseAddr(dns)
+			if err != nil {
+				return provision.Options{}, fmt.Errorf("reading spec.network.dns: %w", err)
+			}
+			opts.DHCP.DNS = append(opts.DHCP.DNS, addr)
+		}
 	}
 	for _, node := range spec.Nodes {
 		opts.Inventory = append(opts.Inventory, provision.Machine{

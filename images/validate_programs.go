@@ -2,7 +2,9 @@ package images
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -135,5 +137,13 @@ func (c *checker) containers(containers []Container, programs seen) {
 			c.add(path.Field("user"), fmt.Sprintf("%q is not uid:gid", container.User), "write two numbers, for instance 65534:65534")
 		}
 		c.packages(path.Field("packages"), container.Packages)
+		for _, link := range slices.Sorted(maps.Keys(container.Links)) {
+			at := path.Field("links").Field(link)
+			c.absolute(at, link)
+			c.required(at, container.Links[link], "write what the link points to")
+			if link == container.Path {
+				c.add(at, "the program itself is at this path", "")
+			}
+		}
 	}
 }

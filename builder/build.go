@@ -2,14 +2,12 @@ package builder
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"strings"
@@ -299,21 +297,20 @@ func (b *build) top(programs, containers map[string]string) (tree.Tree, error) {
 }
 
 // debFile returns the content of one file of a package.
-func debFile(ctx context.Context, deb, name string) ([]byte, error) {
-	out, err := source.Run(exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb))
+func debFile(ctx context.Context, deb, name string, env []string) ([]byte, error) {
+	r, err := source.Contents(ctx, deb, env)
 	if err != nil {
 		return nil, err
 	}
-	r := tar.NewReader(bytes.NewReader(out))
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("looking for /%s in %s: not there", name, path.Base(deb))
+			return nil, fmt.Errorf("looking for /%s in package %q: not there", name, path.Base(deb))
 		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading package %q: %w", path.Base(deb), err)
 		}
-		if strings.TrimPrefix(path.Clean("/"+h.Name), "/") == name && h.Typeflag == tar.TypeReg {
+		if tree.Clean(h.Name) == name && h.Typeflag == tar.TypeReg {
 			return io.ReadAll(r)
 		}
 	}

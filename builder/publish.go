@@ -85,7 +85,7 @@ func (b *build) uki(ctx context.Context, work string, boot source.Outputs) (stri
 func (b *build) bootFile(ctx context.Context, pkg, name string) ([]byte, error) {
 	for _, d := range b.plan.Lock.Boot {
 		if d.Package == pkg {
-			return debFile(ctx, b.o.Cache.Path(d.SHA256), name)
+			return debFile(ctx, b.o.Cache.Path(d.SHA256), name, b.o.Env)
 		}
 	}
 	return nil, fmt.Errorf("internal error: the lock has no %s", pkg)

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -113,25 +112,23 @@ func (o Options) layer(ctx context.Context) ([]byte, error) {
 		entries["usr/lib64"] = tree.Entry{Path: "usr/lib64", Kind: tree.Dir, Mode: 0o755}
 	}
 	for _, deb := range o.Debs {
-		cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
-		cmd.Env = o.Env
-		out, err := source.Run(cmd)
+		files, err := source.Contents(ctx, deb, o.Env)
 		if err != nil {
 			return nil, err
 		}
-		if err := collect(entries, tar.NewReader(bytes.NewReader(out))); err != nil {
-			return nil, fmt.Errorf("reading %q: %w", filepath.Base(deb), err)
+		if err := collect(entries, files); err != nil {
+			return nil, fmt.Errorf("reading package %q: %w", filepath.Base(deb), err)
 		}
 	}
 	for from, to := range o.Container.Links {
-		p := strings.TrimPrefix(from, "/")
+		p := tree.Clean(from)
 		entries[p] = tree.Entry{Path: p, Kind: tree.Symlink, Target: to}
 	}
 	program, err := os.ReadFile(o.Program)
 	if err != nil {
 		return nil, err
 	}
-	p := strings.TrimPrefix(o.Container.Path, "/")
+	p := tree.Clean(o.Container.Path)
 	entries[p] = tree.Entry{Path: p, Kind: tree.File, Mode: 0o755, Content: program}
 	for _, dir := range []string{"etc", "tmp", "var", "run"} {
 		if _, ok := entries[dir]; !ok {
@@ -171,7 +168,7 @@ func collect(entries map[string]tree.Entry, r *tar.Reader) error {
 		if err != nil {
 			return err
 		}
-		p := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
+		p := tree.Clean(h.Name)
 		if p == "" || skip(p) {
 			continue
 		}
@@ -190,7 +187,7 @@ func collect(entries map[string]tree.Entry, r *tar.Reader) error {
 				return err
 			}
 		case tar.TypeLink:
-			target, ok := entries[strings.TrimPrefix(path.Clean("/"+h.Linkname), "/")]
+			target, ok := entries[tree.Clean(h.Linkname)]
 			if !ok {
 				return fmt.Errorf("hard link /%s to a missing file", p)
 			}

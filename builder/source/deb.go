@@ -1,6 +1,7 @@
 package source
 
 import (
+	"archive/tar"
 	"bufio"
 	"bytes"
 	"context"
@@ -160,6 +161,17 @@ func (a Archive) Fetch(ctx context.Context, c Cache, client *http.Client, d Deb)
 	return c.Fetch(ctx, d.Package+"="+d.Version, d.SHA256, func(ctx context.Context) (io.ReadCloser, error) {
 		return get(ctx, client, a.Mirror+"/"+d.Path)
 	})
+}
+
+// Contents returns the files of the package at path, as dpkg would unpack them.
+func Contents(ctx context.Context, path string, env []string) (*tar.Reader, error) {
+	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", path)
+	cmd.Env = env
+	out, err := Run(cmd)
+	if err != nil {
+		return nil, fmt.Errorf("reading package %q: %w", filepath.Base(path), err)
+	}
+	return tar.NewReader(bytes.NewReader(out)), nil
 }
 
 // A StatusError is an HTTP answer other than 200.

@@ -42,7 +42,7 @@ func Overlay(w io.Writer, base io.ReadSeeker, top Tree, keep Filter, epoch time.
 		if err != nil {
 			return fmt.Errorf("reading the base archive: %w", err)
 		}
-		p := clean(h.Name)
+		p := Clean(h.Name)
 		if o.dropped(p, h) {
 			if orphan := orphans[p]; orphan != nil {
 				if orphan.content, err = io.ReadAll(in); err != nil {
@@ -52,7 +52,7 @@ func Overlay(w io.Writer, base io.ReadSeeker, top Tree, keep Filter, epoch time.
 			continue
 		}
 		var content io.Reader = in
-		if orphan := orphans[clean(h.Linkname)]; h.Typeflag == tar.TypeLink && orphan != nil {
+		if orphan := orphans[Clean(h.Linkname)]; h.Typeflag == tar.TypeLink && orphan != nil {
 			content = orphan.adopt(h, p)
 		}
 		if h.Typeflag == tar.TypeDir {
@@ -128,12 +128,12 @@ func (o overlay) orphans(base io.Reader) (map[string]*orphan, error) {
 		if err != nil {
 			return nil, err
 		}
-		p := clean(h.Name)
+		p := Clean(h.Name)
 		switch {
 		case o.dropped(p, h):
 			dropped[p] = h.Typeflag == tar.TypeReg
-		case h.Typeflag == tar.TypeLink && dropped[clean(h.Linkname)]:
-			found[clean(h.Linkname)] = &orphan{}
+		case h.Typeflag == tar.TypeLink && dropped[Clean(h.Linkname)]:
+			found[Clean(h.Linkname)] = &orphan{}
 		}
 	}
 }
@@ -152,6 +152,8 @@ func copyEntry(out *tar.Writer, h *tar.Header, content io.Reader, epoch time.Tim
 	return err
 }
 
-func clean(name string) string {
+// Clean returns the name of a tar entry as the path of an [Entry]: relative,
+// without "." and "..", empty for the root itself.
+func Clean(name string) string {
 	return strings.TrimPrefix(path.Clean("/"+name), "/")
 }

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The initramfs of k8snode: one archive for the network installer, the first
 # boot and every later boot. systemd alone drives it; dracut's own hooks and
-# its initqueue are not in it (see rootfs.DracutModules).
+# its initqueue are not in it (dracutModules in package rootfs).
 
 check() {
     return 255 # only on request

@@ -18,7 +18,9 @@ packages: ## install the Debian packages that baking and testing need
 	scripts/host-packages.sh bake test
 
 build: ## compile bin/k8snode and bin/k8snode-agent, both static
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/k8snode ./cmd/k8snode-agent
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/ ./cmd/k8snode
+	@# The agent is in the image: it changes with its source, not with the commit.
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o bin/ ./cmd/k8snode-agent
 
 image: build ## bake $(RECIPE) into $(OUT)
 	scripts/host-packages.sh bake

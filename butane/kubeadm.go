@@ -98,6 +98,7 @@ type clusterConfiguration struct {
 	Etcd                      etcd       `yaml:"etcd"`
 	APIServer                 apiServer  `yaml:"apiServer"`
 	ControllerManager         component  `yaml:"controllerManager"`
+	Scheduler                 component  `yaml:"scheduler"`
 }
 
 type networking struct {
@@ -220,6 +221,16 @@ func clusterDocument(n node) clusterConfiguration {
 	// ones, of the controller manager, would only mislead.
 	if n.spec.Network.CNI == cluster.CNIBridge {
 		d.ControllerManager.ExtraArgs = []arg{{"allocate-node-cidrs", "false"}}
+	}
+	// With nobody to take over, a short lease only makes a busy machine's
+	// controllers stop and start again. It stays a lease: a second control
+	// plane must never find two leaders.
+	if len(n.Cluster.ControlPlanes()) == 1 {
+		lease := []arg{
+			{"leader-elect-lease-duration", "60s"}, {"leader-elect-renew-deadline", "45s"}, {"leader-elect-retry-period", "10s"},
+		}
+		d.ControllerManager.ExtraArgs = append(d.ControllerManager.ExtraArgs, lease...)
+		d.Scheduler.ExtraArgs = lease
 	}
 	return d
 }

@@ -1,9 +1,11 @@
 package wholepath
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/k8snode/k8snode/butane/cluster"
@@ -15,6 +17,9 @@ const apiServerPort = 6443
 // admit takes the administrator's credentials and waits until Kubernetes says
 // that every node is Ready.
 func (c *Cluster) admit(ctx context.Context, opts Options, k8snode tool) (kubectl, error) {
+	if err := c.neverHeld(); err != nil {
+		return kubectl{}, err
+	}
 	if err := k8snode.writeKubeconfig(ctx); err != nil {
 		return kubectl{}, err
 	}
@@ -134,4 +139,22 @@ func (c *Cluster) startPod(ctx context.Context, opts Options, kube kubectl, imag
 		return netip.Addr{}, fmt.Errorf("the pod's address %s is not in %s, the prefix of %s", address, prefix, worker.Name)
 	}
 	return address, nil
+}
+
+// heldMark begins what a machine that cannot go on says on its console.
+const heldMark = "k8snode: HOLD"
+
+// neverHeld sees that no machine said that it cannot go on, even if it then
+// did.
+func (c *Cluster) neverHeld() error {
+	for _, m := range c.Machines {
+		b, err := os.ReadFile(m.Console())
+		if err != nil {
+			return fmt.Errorf("reading the console of %s: %w", m.Name(), err)
+		}
+		if bytes.Contains(b, []byte(heldMark)) {
+			return fmt.Errorf("the console of %s says %q: %s", m.Name(), heldMark, m.Console())
+		}
+	}
+	return nil
 }

@@ -3,6 +3,8 @@
 case $1 in
 secrets | render) ;;
 serve)
+	# It dies after it was started, not while: its pid is recorded first.
+	sleep 1
 	echo "k8snode: error: listening on 10.77.0.1:8080: address already in use" >&2
 	exit 1
 	;;

@@ -36,7 +36,7 @@ type Result struct {
 // Bake makes the image of a recipe in o.Out. The recipe's sources are read
 // from dir.
 func Bake(ctx context.Context, r images.Recipe, dir fs.FS, o Options) (Result, error) {
-	if err := source.LookTools(ctx, Tools()...); err != nil {
+	if err := source.LookTools(Tools()...); err != nil {
 		return Result{}, err
 	}
 	b := build{o: o}
@@ -268,12 +268,12 @@ func (b *build) root(ctx context.Context, base string, programs, containers map[
 func (b *build) top(programs, containers map[string]string) (tree.Tree, error) {
 	entries := append([]tree.Entry(nil), b.plan.Entries...)
 	entries = append(entries, tree.PresetLast())
-	add := func(dst, src, digest string, mode fs.FileMode) error {
-		e, err := tree.FromFile(strings.TrimPrefix(dst, "/"), src, digest, mode)
+	add := func(dst, src string, mode fs.FileMode) error {
+		e, err := tree.FromFile(strings.TrimPrefix(dst, "/"), src, mode)
 		entries = append(entries, e)
 		return err
 	}
-	if err := add("usr/bin/k8snode-agent", b.o.Agent, b.plan.Host.AgentSHA256, 0o755); err != nil {
+	if err := add("usr/bin/k8snode-agent", b.o.Agent, 0o755); err != nil {
 		return nil, err
 	}
 	for _, m := range b.plan.Recipe.Spec.Modules {
@@ -282,14 +282,14 @@ func (b *build) top(programs, containers map[string]string) (tree.Tree, error) {
 				continue
 			}
 			digest := programs[source.ProgramName(p)]
-			if err := add(p.Path, b.o.Cache.Path(digest), digest, 0o755); err != nil {
+			if err := add(p.Path, b.o.Cache.Path(digest), 0o755); err != nil {
 				return nil, err
 			}
 		}
 	}
 	for _, c := range b.plan.Recipe.Spec.Containers {
 		digest := containers[c.Reference]
-		if err := add(containerPath(c), b.o.Cache.Path(digest), digest, 0o644); err != nil {
+		if err := add(containerPath(c), b.o.Cache.Path(digest), 0o644); err != nil {
 			return nil, err
 		}
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/k8snode/k8snode/builder/source"
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
 // Packages whose files, not whose installation, an image needs.
@@ -184,7 +185,7 @@ func lockAndFetch(ctx context.Context, s images.Spec, o Options) (Lock, error) {
 	return lock, writeLock(path, lock)
 }
 
-// ReadLock reads a lock.
+// readLock reads a lock.
 func readLock(path string) (Lock, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -202,14 +203,7 @@ func writeLock(path string, l Lock) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, b, 0o644); err != nil {
-		return fmt.Errorf("writing the lock: %w", err)
-	}
-	return os.Rename(tmp, path)
+	return atomicfile.Write(path, b, 0o644)
 }
 
 func logChanges(log *slog.Logger, old, lock Lock) {

@@ -122,5 +122,8 @@ type Options struct {
 // DefaultKernelArguments are those of the installer: run the agent, and show
 // it on the screen and on the first serial port.
 func DefaultKernelArguments() []string {
-	return []string{"k8snode.install=1", "console=tty0", "console=ttyS0,115200n8"}
+	return []string{
+		"rd.systemd.unit=k8snode-install.target", "rd.systemd.gpt_auto=0",
+		"console=tty0", "console=ttyS0,115200n8",
+	}
 }

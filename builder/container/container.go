@@ -227,7 +227,7 @@ func tarDir(dst, dir string, epoch time.Time) error {
 		if err != nil {
 			return err
 		}
-		e, err := tree.FromFile(filepath.ToSlash(rel), n, "", 0o644)
+		e, err := tree.FromFile(filepath.ToSlash(rel), n, 0o644)
 		if err != nil {
 			return err
 		}

@@ -87,7 +87,7 @@ func checkFAT(t *testing.T, raw string, l disk.Layout) {
 	}
 	tool, err := exec.LookPath("fsck.fat")
 	if err != nil {
-		t.Skip("fsck.fat is not installed: scripts/host-packages.sh test installs it, and CI runs that")
+		t.Skip("fsck.fat is not installed: scripts/host-packages.sh bake installs it, and make test runs that")
 	}
 	if out, err := exec.CommandContext(t.Context(), tool, "-n", img).CombinedOutput(); err != nil {
 		t.Errorf("fsck.fat: %v\n%s", err, out)

@@ -2,7 +2,6 @@ package source
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -54,7 +53,7 @@ func Run(cmd *exec.Cmd) ([]byte, error) {
 }
 
 // LookTools returns an [ErrMissingTool] that names every missing program.
-func LookTools(_ context.Context, names ...string) error {
+func LookTools(names ...string) error {
 	var missing []string
 	for _, n := range names {
 		if _, err := exec.LookPath(n); err != nil {

@@ -88,10 +88,10 @@ func TestFetchDeb(t *testing.T) {
 }
 
 func TestLookTools(t *testing.T) {
-	if err := source.LookTools(t.Context(), "sh"); err != nil {
+	if err := source.LookTools("sh"); err != nil {
 		t.Error(err)
 	}
-	err := source.LookTools(t.Context(), "sh", "no-such-tool", "nor-this")
+	err := source.LookTools("sh", "no-such-tool", "nor-this")
 	if !errors.Is(err, source.ErrMissingTool) || err.Error() != "missing host tool: no-such-tool, nor-this; run scripts/host-packages.sh" {
 		t.Errorf("error %v", err)
 	}

@@ -33,11 +33,10 @@ type Entry struct {
 	// Target of a symbolic link.
 	Target string
 	// Content of a file, or Open where the content is large and elsewhere;
-	// then Size is its length and Digest names its bytes.
+	// then Size is its length.
 	Content []byte
 	Open    func() (io.ReadCloser, error)
 	Size    int64
-	Digest  string
 }
 
 // A Tree is a list of entries. [New] makes one in order.
@@ -68,13 +67,13 @@ func New(entries []Entry) (Tree, error) {
 }
 
 // FromFile returns an entry whose content stays in a file of the host.
-func FromFile(dst, src, digest string, mode fs.FileMode) (Entry, error) {
+func FromFile(dst, src string, mode fs.FileMode) (Entry, error) {
 	st, err := os.Stat(src)
 	if err != nil {
 		return Entry{}, fmt.Errorf("adding /%s: %w", dst, err)
 	}
 	return Entry{
-		Path: dst, Kind: File, Mode: mode, Size: st.Size(), Digest: digest,
+		Path: dst, Kind: File, Mode: mode, Size: st.Size(),
 		Open: func() (io.ReadCloser, error) { return os.Open(src) },
 	}, nil
 }

@@ -11,7 +11,7 @@ func K8snode() Rules {
 
 			// Bake.
 			{"images", []string{"internal/report", "internal/strictyaml"}, "what an image is, not how it is made"},
-			{"builder", []string{"images", "builder/..."}, "puts the steps of a bake together"},
+			{"builder", []string{"images", "builder/...", "internal/atomicfile"}, "puts the steps of a bake together"},
 			{"builder/container", []string{"images", "builder/source", "builder/tree", "builder/hosttool"}, "container archives from programs and packages"},
 			{"builder/disk", []string{"images"}, "bytes of a disk, for a layout"},
 			{"builder/source", []string{"images"}, "inputs, by what the recipe says"},

@@ -44,14 +44,6 @@ a restart all are closed.`,
 	return cmd
 }
 
-// installerArguments are the kernel arguments of a network boot.
-func installerArguments() []string {
-	return []string{
-		"rd.systemd.unit=k8snode-install.target", "rd.systemd.gpt_auto=0",
-		"console=tty0", "console=ttyS0,115200n8",
-	}
-}
-
 func runServe(ctx context.Context, env Env, f serveFlags) error {
 	c, bundle, err := f.open(ctx, env)
 	if err != nil {
@@ -90,17 +82,16 @@ func serveOptions(n nodeConfigs, f serveFlags) (provision.Options, error) {
 		return provision.Options{}, fmt.Errorf("loading the server's certificate: %w", err)
 	}
 	opts := provision.Options{
-		InventoryName:   f.cluster,
-		ImageDir:        f.image,
-		Manifest:        n.manifest,
-		KernelArguments: installerArguments(),
-		HTTPURL:         n.httpURL(),
-		TLSURL:          n.tlsURL(),
-		HTTPListen:      n.hostPort(spec.Provision.HTTPPort),
-		TLSListen:       n.hostPort(spec.Provision.TLSPort),
-		AdminSocket:     f.socket,
-		Certificate:     certificate,
-		CA:              []byte(n.bundle.Provision.Certificate),
+		InventoryName: f.cluster,
+		ImageDir:      f.image,
+		Manifest:      n.manifest,
+		HTTPURL:       n.httpURL(),
+		TLSURL:        n.tlsURL(),
+		HTTPListen:    n.hostPort(spec.Provision.HTTPPort),
+		TLSListen:     n.hostPort(spec.Provision.TLSPort),
+		AdminSocket:   f.socket,
+		Certificate:   certificate,
+		CA:            []byte(n.bundle.Provision.Certificate),
 		Config: func(_ context.Context, node, token string) ([]byte, error) {
 			_, config, err := n.node(node, token)
 			return config.Bytes(), err

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -88,7 +87,9 @@ func (w *watchedBody) Read(p []byte) (int, error) {
 	w.timer.Reset(w.idle)
 	n, err := w.body.Read(p)
 	w.timer.Stop()
-	if err != nil && !errors.Is(err, io.EOF) {
+	// The end of a body is not believed either once the request is cancelled:
+	// a server that is told to stop may still end its answer in good order.
+	if err != nil {
 		if cause := w.cause(); cause != nil {
 			err = cause
 		}

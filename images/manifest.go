@@ -6,16 +6,23 @@ const ManifestKind = "ImageManifest"
 // Names of the files in an output folder.
 const (
 	ManifestFile = "manifest.json"
+	SBOMFile     = "sbom.spdx.json"
+	// SumsFile has the form of sha256sum(1) and names every other file.
+	SumsFile     = "SHA256SUMS"
+	RawFile      = "disk.raw"
 	DiskFile     = "disk.raw.zst"
 	BlockMapFile = "disk.blockmap.json"
+	ISOFile      = "live.iso"
 	KernelFile   = "pxe/vmlinuz"
 	InitrdFile   = "pxe/initrd.img"
+	RootFile     = "pxe/rootfs.squashfs"
 	IPXEFile     = "pxe/ipxe.efi"
 )
 
-// Labels of the GPT partitions of an installed disk. The first three are in
-// the image; Ignition makes the others on first boot.
+// Labels of the GPT partitions of an installed disk. The first four are in
+// the image, with the numbers 1 to 4; Ignition makes the others on first boot.
 const (
+	LabelBIOS       = "bios"
 	LabelESP        = "esp"
 	LabelSeed       = "k8snode-seed"
 	LabelRoot       = "k8snode-root"
@@ -35,6 +42,10 @@ type Manifest struct {
 	ID       string   `json:"id"`
 	Kernel   string   `json:"kernel"`
 	Ignition Ignition `json:"ignition"`
+	// Root describes the root file system, the same bytes in every artifact.
+	Root RootInfo `json:"root"`
+	// Cmdline is the kernel command line of an installed machine.
+	Cmdline string `json:"cmdline"`
 	// Kubernetes is the version of the baked kubeadm, for instance v1.37.2.
 	Kubernetes string     `json:"kubernetes,omitempty"`
 	Disk       DiskInfo   `json:"disk"`
@@ -47,6 +58,19 @@ type Manifest struct {
 type Ignition struct {
 	Version string `json:"version"`
 	MaxSpec string `json:"maxSpec"`
+}
+
+// RootInfo describes the root file system: a squashfs, padded to a multiple of
+// 4096 bytes, and behind it its dm-verity superblock and hash tree (format 1,
+// SHA-256, blocks of 4096 bytes).
+type RootInfo struct {
+	// Size is of the squashfs with its padding, which is where the tree
+	// begins; Total is the size of both, in bytes.
+	Size  int64 `json:"size"`
+	Total int64 `json:"total"`
+	// RootHash and Salt are hexadecimal.
+	RootHash string `json:"rootHash"`
+	Salt     string `json:"salt"`
 }
 
 // DiskInfo describes the raw disk image; sizes are in bytes.

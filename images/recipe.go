@@ -11,10 +11,14 @@ const (
 // A Recipe says what an image is. It holds no paths of the machine that bakes
 // it: relative paths are relative to the folder of the recipe.
 type Recipe struct {
-	APIVersion string   `yaml:"apiVersion" json:"apiVersion"`
-	Kind       string   `yaml:"kind" json:"kind"`
-	Metadata   Metadata `yaml:"metadata" json:"metadata"`
-	Spec       Spec     `yaml:"spec" json:"spec"`
+	APIVersion string `yaml:"apiVersion" json:"apiVersion"`
+	Kind       string `yaml:"kind" json:"kind"`
+	// Extends is an embedded recipe's name, or the path of a file relative to
+	// this one, that this recipe is laid over. A parsed recipe is merged and
+	// extends nothing.
+	Extends  string   `yaml:"extends" json:"extends,omitempty"`
+	Metadata Metadata `yaml:"metadata" json:"metadata"`
+	Spec     Spec     `yaml:"spec" json:"spec"`
 }
 
 // Metadata names a recipe.
@@ -32,7 +36,9 @@ type Spec struct {
 	// Packages are Debian package names, "name" or "name/suite".
 	Packages []string `yaml:"packages" json:"packages"`
 	// Modules are Go modules whose programs are compiled into the image.
-	Modules    []Module    `yaml:"modules" json:"modules"`
+	Modules []Module `yaml:"modules" json:"modules"`
+	// Downloads are programs and files from upstream's releases.
+	Downloads  []Download  `yaml:"downloads" json:"downloads,omitempty"`
 	Containers []Container `yaml:"containers" json:"containers"`
 	// Sysctls become /usr/lib/sysctl.d/90-k8snode.conf, sorted by key.
 	Sysctls map[string]string `yaml:"sysctls" json:"sysctls"`
@@ -44,7 +50,20 @@ type Spec struct {
 	Files    []File            `yaml:"files" json:"files"`
 	Users    []User            `yaml:"users" json:"users"`
 	Disk     Disk              `yaml:"disk" json:"disk"`
+	// Outputs are what a bake makes, all of them by default.
+	Outputs []Output `yaml:"outputs" json:"outputs,omitempty"`
 }
+
+// An Output is a kind of artifact.
+type Output string
+
+// The outputs.
+const (
+	OutputRaw  Output = "raw"  // disk.raw
+	OutputZstd Output = "zstd" // disk.raw.zst and its block map
+	OutputPXE  Output = "pxe"  // kernel, initramfs and root for a network boot
+	OutputISO  Output = "iso"  // live.iso
+)
 
 // Distribution names the Debian archive that packages are taken from.
 type Distribution struct {
@@ -100,16 +119,40 @@ type Program struct {
 	Path string `yaml:"path" json:"path,omitempty"`
 }
 
-// Container is a container image that is built while baking and imported
-// before the kubelet starts.
+// Download is one file of upstream's release, pinned by its digest. It is a
+// program that Container.Program may refer to, or goes to Path in the root.
+type Download struct {
+	// Name identifies the file in the recipe, by default the last element of
+	// Member or else of URL.
+	Name string `yaml:"name" json:"name,omitempty"`
+	// URL is http or https.
+	URL string `yaml:"url" json:"url"`
+	// SHA256 is the hexadecimal digest of what URL answers.
+	SHA256 string `yaml:"sha256" json:"sha256"`
+	// Member is the path of the wanted file when URL is a tar archive (plain,
+	// gzip, xz or zstd) or a zip file.
+	Member string `yaml:"member" json:"member,omitempty"`
+	// Path in the root, with Mode 0755 by default. Empty means that only
+	// containers (or the initramfs) use the file.
+	Path string `yaml:"path" json:"path,omitempty"`
+	Mode uint32 `yaml:"mode" json:"mode,omitempty"`
+}
+
+// Container is a container image that is imported before the kubelet starts.
+// It is built while baking from Program, or taken whole from Image or Layout.
 type Container struct {
 	// Reference is the full name with tag, as kubeadm prints it.
 	Reference string `yaml:"reference" json:"reference"`
 	// Role says which nodes import it: "all" (the default) or "controlPlane".
 	Role string `yaml:"role" json:"role,omitempty"`
-	// Program is the name of a Program; it goes to Path in the image.
-	Program string `yaml:"program" json:"program"`
-	Path    string `yaml:"path" json:"path"`
+	// Image is a reference by digest, "registry/name@sha256:…", that is pulled.
+	Image string `yaml:"image" json:"image,omitempty"`
+	// Layout is an OCI image layout beside the recipe, a folder with one image.
+	Layout string `yaml:"layout" json:"layout,omitempty"`
+	// Program is the name of a Program or Download; it goes to Path in the
+	// image.
+	Program string `yaml:"program" json:"program,omitempty"`
+	Path    string `yaml:"path" json:"path,omitempty"`
 	// Entrypoint defaults to [Path].
 	Entrypoint []string `yaml:"entrypoint" json:"entrypoint,omitempty"`
 	// User is "uid:gid", by default 0:0.
@@ -168,6 +211,9 @@ type Disk struct {
 	// RootMiB is the size of the root partition, at least that of the root;
 	// a fixed size leaves room for a larger root of a later image.
 	RootMiB int `yaml:"rootMiB" json:"rootMiB"`
+	// SectorSize is 512 by default; 4096 is for disks with such logical
+	// sectors, which BIOS firmware cannot boot.
+	SectorSize int `yaml:"sectorSize" json:"sectorSize,omitempty"`
 	// CompressionLevel of the root's zstd, 9 by default.
 	CompressionLevel int `yaml:"compressionLevel" json:"compressionLevel"`
 }

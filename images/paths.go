@@ -1,0 +1,16 @@
+package images
+
+import (
+	"path"
+	"strings"
+)
+
+// AgentPath is where k8snode-agent lies in the root.
+const AgentPath = "/usr/bin/k8snode-agent"
+
+// ContainerPath is where the archive of a container image lies in the root,
+// without a leading slash: in a folder for the role that imports it.
+func ContainerPath(c Container) string {
+	name := strings.NewReplacer("/", "_", ":", "_").Replace(c.Reference) + ".tar"
+	return path.Join("usr/share/k8snode/images", c.Role, name)
+}

@@ -14,12 +14,12 @@ const (
 	LabelContainers = "k8snode-containers"
 )
 
-// Numbers of these partitions; the image has 1 to 3. They are explicit because
+// Numbers of these partitions; the image has 1 to 4. They are explicit because
 // Ignition 2.20 to 2.26 fail with the number 0 (coreos/ignition#2234).
 const (
-	numberState      = 4
-	numberEtcd       = 5
-	numberContainers = 6
+	numberState      = 5
+	numberEtcd       = 6
+	numberContainers = 7
 )
 
 const (

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sees that the host has the Debian packages that baking and testing need.
 #
-# usage: host-packages.sh [bake|test]...      (default: both)
+# usage: host-packages.sh [bake|test|bench]...      (default: bake test)
 #
 # It installs what is missing when it may (as root), and else prints the one
 # command to run and exits with 2. Where all is there it is done at once.
@@ -19,16 +19,27 @@ bake=(
 	mmdebstrap
 	pkg-config
 	squashfs-tools
+	xorriso
 	zstd
 )
 test=(
+	dosfstools
 	gcc
+	gdisk
+	grub-efi-amd64-bin
+	grub-pc-bin
 	iproute2
 	libc6-dev
 	ovmf
 	qemu-system-x86
 	shellcheck
 	squashfs-tools
+	xorriso
+)
+bench=(
+	mmdebstrap
+	squashfs-tools
+	time
 )
 
 [ $# -gt 0 ] || set -- bake test
@@ -37,8 +48,9 @@ for purpose in "$@"; do
 	case $purpose in
 	bake) wanted+=("${bake[@]}") ;;
 	test) wanted+=("${test[@]}") ;;
+	bench) wanted+=("${bench[@]}") ;;
 	*)
-		echo "usage: host-packages.sh [bake|test]..." >&2
+		echo "usage: host-packages.sh [bake|test|bench]..." >&2
 		exit 2
 		;;
 	esac

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"github.com/k8snode/k8snode/images"
 )
@@ -37,10 +39,15 @@ func Compress(ctx context.Context, raw, dst string) (images.BlockMap, error) {
 		return images.BlockMap{}, err
 	}
 	defer out.Close()
+	c, err := newCompressor(in, st.Size())
+	if err != nil {
+		return images.BlockMap{}, fmt.Errorf("compressing %q: %w", raw, err)
+	}
+	defer c.enc.Close() //nolint:errcheck // EncodeAll leaves nothing to flush
 
 	m := images.BlockMap{Version: 1, Size: st.Size()}
 	var stored int64
-	for r := range compressBlocks(ctx, in, st.Size()) {
+	for r := range c.blocks(ctx) {
 		if r.err != nil {
 			return images.BlockMap{}, fmt.Errorf("compressing %q: %w", raw, r.err)
 		}
@@ -53,6 +60,7 @@ func Compress(ctx context.Context, raw, dst string) (images.BlockMap, error) {
 		r.block.StoredOffset, r.block.StoredLength = stored, int64(len(r.frame))
 		stored += r.block.StoredLength
 		m.Blocks = append(m.Blocks, r.block)
+		c.frames.Put(&r.frame)
 	}
 	if err := ctx.Err(); err != nil {
 		return images.BlockMap{}, err
@@ -66,19 +74,41 @@ type result struct {
 	err   error
 }
 
-// compressBlocks yields one result for each block, in order.
-func compressBlocks(ctx context.Context, in io.ReaderAt, size int64) func(yield func(result) bool) {
+// compressor holds what the workers share: buffers and one encoder, whose
+// state is reused from block to block.
+type compressor struct {
+	in      *os.File
+	size    int64
+	workers int
+	enc     *zstd.Encoder
+	raws    sync.Pool
+	frames  sync.Pool
+}
+
+func newCompressor(in *os.File, size int64) (*compressor, error) {
+	c := &compressor{in: in, size: size, workers: runtime.GOMAXPROCS(0)}
+	buffer := func() any { return new([]byte) }
+	c.raws.New, c.frames.New = buffer, buffer
+	var err error
+	// Nearly all of an image is compressed already, in the squashfs and in the
+	// initramfs. The fastest level finds that out soonest.
+	c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(c.workers), zstd.WithEncoderCRC(false))
+	return c, err
+}
+
+// blocks yields one result for each block that is not in a hole of the file,
+// in order.
+func (c *compressor) blocks(ctx context.Context) func(yield func(result) bool) {
 	return func(yield func(result) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		workers := runtime.GOMAXPROCS(0)
-		slots := make(chan chan result, 2*workers) // results, in order
+		slots := make(chan chan result, 2*c.workers) // results, in order
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		defer cancel()
 		wg.Go(func() {
 			defer close(slots)
-			running := make(chan struct{}, workers)
-			for offset := int64(0); offset < size; offset += BlockSize {
+			running := make(chan struct{}, c.workers)
+			for offset := c.nextData(0); offset < c.size; offset = c.nextData(offset + BlockSize) {
 				slot := make(chan result, 1)
 				select {
 				case slots <- slot:
@@ -88,7 +118,7 @@ func compressBlocks(ctx context.Context, in io.ReaderAt, size int64) func(yield 
 				running <- struct{}{}
 				wg.Go(func() {
 					defer func() { <-running }()
-					slot <- compressBlock(in, offset, min(BlockSize, size-offset))
+					slot <- c.block(offset, min(BlockSize, c.size-offset))
 				})
 			}
 		})
@@ -105,23 +135,37 @@ func compressBlocks(ctx context.Context, in io.ReaderAt, size int64) func(yield 
 	}
 }
 
-func compressBlock(in io.ReaderAt, offset, length int64) result {
-	raw := make([]byte, length)
-	if _, err := in.ReadAt(raw, offset); err != nil && err != io.EOF { //nolint:errorlint // ReadAt returns it bare
+// nextData returns the first block at or behind offset that has data. A file
+// system that knows no holes has data everywhere.
+func (c *compressor) nextData(offset int64) int64 {
+	at, err := c.in.Seek(offset, unix.SEEK_DATA)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return c.size
+	case err != nil:
+		return offset
+	}
+	return at / BlockSize * BlockSize
+}
+
+func (c *compressor) block(offset, length int64) result {
+	buffer, _ := c.raws.Get().(*[]byte)
+	defer c.raws.Put(buffer)
+	if cap(*buffer) < BlockSize {
+		*buffer = make([]byte, BlockSize)
+	}
+	raw := (*buffer)[:length]
+	if _, err := c.in.ReadAt(raw, offset); err != nil && !errors.Is(err, io.EOF) {
 		return result{err: err}
 	}
 	if zero(raw) {
 		return result{}
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return result{err: err}
-	}
-	defer enc.Close() //nolint:errcheck // EncodeAll leaves nothing to flush
+	frame, _ := c.frames.Get().(*[]byte)
 	sum := sha256.Sum256(raw)
 	return result{
 		block: images.Block{Offset: offset, Length: length, SHA256: hex.EncodeToString(sum[:])},
-		frame: enc.EncodeAll(raw, nil),
+		frame: c.enc.EncodeAll(raw, (*frame)[:0]),
 	}
 }
 

@@ -1,16 +1,13 @@
 package disk
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path"
+	"time"
 
 	"github.com/diskfs/go-diskfs"
-	"github.com/diskfs/go-diskfs/backend/file"
-	godisk "github.com/diskfs/go-diskfs/disk"
-	"github.com/diskfs/go-diskfs/filesystem"
 	"github.com/diskfs/go-diskfs/partition/gpt"
 
 	"github.com/k8snode/k8snode/images"
@@ -24,127 +21,105 @@ const BootPath = "/EFI/BOOT/BOOTX64.EFI"
 type Content struct {
 	// Boot is the EFI program, Root the image of the root file system.
 	Boot, Root string
+	// BIOS makes the disk start without UEFI too; nil leaves that out. It
+	// needs sectors of 512 bytes.
+	BIOS *BIOS
+	// Epoch is the time of every file of the EFI system partition; before
+	// 1980 it is the first day of that year.
+	Epoch time.Time
 }
 
-// Write makes the raw image at dst, sparse.
-//
-// The EFI system partition's timestamps are those of the environment variable
-// SOURCE_DATE_EPOCH, which go-diskfs reads itself.
+// Write makes the raw image at dst, a file that does not exist yet, sparse.
 func (l Layout) Write(dst string, c Content) error {
-	d, err := diskfs.Create(dst, l.Info.Size, diskfs.SectorSizeDefault)
+	d, err := diskfs.Create(dst, l.Info.Size, diskfs.SectorSize(l.Info.SectorSize))
 	if err != nil {
 		return fmt.Errorf("creating the disk image: %w", err)
 	}
 	if err := d.Partition(l.table()); err != nil {
 		return fmt.Errorf("writing the partition table: %w", err)
 	}
-	if err := writeESP(d, c.Boot); err != nil {
-		return fmt.Errorf("writing the EFI system partition: %w", err)
-	}
 	if err := d.Close(); err != nil {
-		return fmt.Errorf("closing the disk image: %w", err)
+		return fmt.Errorf("writing the partition table: %w", err)
 	}
-	if err := fixParent(dst, l.Partition(images.LabelESP).Start, "EFI"); err != nil {
+	image, err := os.OpenFile(dst, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer image.Close()
+	if err := l.writeESP(image, c); err != nil {
 		return fmt.Errorf("writing the EFI system partition: %w", err)
 	}
-	if err := copyAt(dst, l.Partition(images.LabelRoot).Start, c.Root); err != nil {
+	if c.BIOS != nil {
+		if err := c.BIOS.install(image, l); err != nil {
+			return fmt.Errorf("writing the BIOS boot partition: %w", err)
+		}
+	}
+	if err := l.writeRoot(image, c.Root); err != nil {
 		return fmt.Errorf("writing the root partition: %w", err)
+	}
+	if err := image.Close(); err != nil {
+		return fmt.Errorf("closing the disk image: %w", err)
 	}
 	return nil
 }
 
-// Read returns the partition table of a raw image.
-func Read(name string) (images.DiskInfo, error) {
-	b, err := file.OpenFromPath(name, true)
-	if err != nil {
-		return images.DiskInfo{}, fmt.Errorf("opening the disk image: %w", err)
-	}
-	defer b.Close() //nolint:errcheck // what was read needs no good end
-	d, err := diskfs.OpenBackend(b, diskfs.WithOpenMode(diskfs.ReadOnly))
-	if err != nil {
-		return images.DiskInfo{}, fmt.Errorf("opening the disk image: %w", err)
-	}
-	t, err := d.GetPartitionTable()
-	if err != nil {
-		return images.DiskInfo{}, fmt.Errorf("reading the partition table: %w", err)
-	}
-	table, ok := t.(*gpt.Table)
-	if !ok || table.RecoveredFromBackup {
-		return images.DiskInfo{}, fmt.Errorf("reading the partition table: %s has no valid primary GPT", name)
-	}
-	info := images.DiskInfo{Size: d.Size, SectorSize: table.LogicalSectorSize, GUID: upper(table.GUID)}
-	for _, p := range table.Partitions {
-		if p.Type == gpt.Unused {
-			continue
-		}
-		info.Partitions = append(info.Partitions, images.Partition{
-			Label: p.Name, Type: upper(string(p.Type)), GUID: upper(p.GUID),
-			Start: int64(p.Start) * SectorSize, Size: int64(p.Size),
-		})
-	}
-	return info, nil
-}
-
 func (l Layout) table() *gpt.Table {
+	sector := int64(l.Info.SectorSize)
 	t := &gpt.Table{
-		LogicalSectorSize: SectorSize, PhysicalSectorSize: SectorSize,
+		LogicalSectorSize: int(sector), PhysicalSectorSize: int(sector),
 		GUID: l.Info.GUID, ProtectiveMBR: true,
 	}
 	for i, p := range l.Info.Partitions {
 		t.Partitions = append(t.Partitions, &gpt.Partition{
 			Index: i + 1,
-			Start: uint64(p.Start / SectorSize), End: uint64((p.Start+p.Size)/SectorSize) - 1, Size: uint64(p.Size),
+			Start: uint64(p.Start / sector), End: uint64((p.Start+p.Size)/sector) - 1, Size: uint64(p.Size),
 			Type: gpt.Type(p.Type), Name: p.Label, GUID: p.GUID,
 		})
 	}
 	return t
 }
 
-func writeESP(d *godisk.Disk, boot string) error {
-	fat, err := d.CreateFilesystem(godisk.FilesystemSpec{
-		Partition: 1, FSType: filesystem.TypeFat32, VolumeLabel: "ESP", Reproducible: true,
+func (l Layout) writeESP(image *os.File, c Content) error {
+	esp := l.Partition(images.LabelESP)
+	w, err := newFAT(image, fatOptions{
+		start: esp.Start, size: esp.Size, sector: l.Info.SectorSize,
+		label: "ESP", serial: Serial(l.id, images.LabelESP), epoch: c.Epoch,
 	})
 	if err != nil {
 		return err
 	}
-	for _, dir := range []string{"/EFI", path.Dir(BootPath)} {
-		if err := fat.Mkdir(dir); err != nil {
-			return fmt.Errorf("making %s: %w", dir, err)
+	program, err := w.addFile(BootPath, c.Boot)
+	if errors.Is(err, errFull) {
+		return fmt.Errorf("%w: raise spec.disk.espMiB", err)
+	}
+	if err != nil {
+		return err
+	}
+	if c.BIOS != nil {
+		config, err := c.BIOS.config(program)
+		if err != nil {
+			return err
+		}
+		if _, err := w.add(grubConfigPath, bytes.NewReader(config), int64(len(config))); err != nil {
+			return err
 		}
 	}
-	src, err := os.Open(boot)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	out, err := fat.OpenFile(BootPath, os.O_CREATE|os.O_RDWR)
-	if err != nil {
-		return fmt.Errorf("making %s: %w", BootPath, err)
-	}
-	// go-diskfs rewrites the allocation table at every write that grows a
-	// file: few and large writes.
-	if _, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{src}, make([]byte, 16*mib)); err != nil {
-		return fmt.Errorf("writing %s: %w", BootPath, err)
-	}
-	return errors.Join(out.Close(), fat.Close())
+	return w.finish()
 }
 
-func copyAt(dst string, offset int64, src string) error {
-	in, err := os.Open(src)
+func (l Layout) writeRoot(image *os.File, root string) error {
+	f, err := os.Open(root)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	out, err := os.OpenFile(dst, os.O_WRONLY, 0)
+	defer f.Close()
+	st, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	if _, err := out.Seek(offset, io.SeekStart); err != nil {
-		return err
+	part := l.Partition(images.LabelRoot)
+	if st.Size() > part.Size {
+		return fmt.Errorf("%d bytes do not fit into %d", st.Size(), part.Size)
 	}
-	if _, err := io.Copy(out, in); err != nil {
-		return err
-	}
-	return out.Close()
+	return copyAt(image, part.Start, f, st.Size())
 }

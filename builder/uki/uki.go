@@ -46,13 +46,13 @@ type section struct {
 // Write writes the image to w.
 func Write(w io.Writer, img Image) error {
 	sections := []section{
-		{".osrel", img.OSRelease},
-		{".cmdline", append([]byte(img.Cmdline), 0)},
-		{".uname", append([]byte(img.Uname), 0)},
-		{".initrd", img.Initrd},
+		{SectionOSRelease, img.OSRelease},
+		{SectionCmdline, append([]byte(img.Cmdline), 0)},
+		{SectionUname, append([]byte(img.Uname), 0)},
+		{SectionInitrd, img.Initrd},
 		// The kernel comes last: a stub that loads it in place may need room
 		// behind it.
-		{".linux", img.Linux},
+		{SectionLinux, img.Linux},
 	}
 	stub := append([]byte(nil), img.Stub...)
 	if len(stub) < 0x40 || string(stub[:2]) != "MZ" {

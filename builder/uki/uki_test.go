@@ -115,3 +115,43 @@ func FuzzWrite(f *testing.F) {
 		}
 	})
 }
+
+func TestSections(t *testing.T) {
+	img := uki.Image{
+		Stub: stub(t, 0x400), Cmdline: "ro", Uname: "7.3",
+		Linux: []byte(strings.Repeat("kernel", 1000)), Initrd: []byte(strings.Repeat("initrd", 3000)),
+	}
+	var b bytes.Buffer
+	if err := uki.Write(&b, img); err != nil {
+		t.Fatal(err)
+	}
+	sections, err := uki.Sections(bytes.NewReader(b.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]byte{
+		uki.SectionLinux: img.Linux, uki.SectionInitrd: img.Initrd, uki.SectionCmdline: []byte("ro\x00"),
+	} {
+		s := sections[name]
+		if got := b.Bytes()[s.Offset:][:s.Size]; !bytes.Equal(got, want) {
+			t.Errorf("section %s: %d bytes at %d are not what was written", name, s.Size, s.Offset)
+		}
+		// GRUB reads them by whole sectors.
+		end := s.Offset + s.Size
+		if rest := b.Bytes()[end:min((end+511)/512*512, int64(b.Len()))]; s.Offset%512 != 0 || len(bytes.Trim(rest, "\x00")) > 0 {
+			t.Errorf("section %s at %d is not alone in its sectors", name, s.Offset)
+		}
+	}
+
+	// A stub may have a section with a name that an image adds.
+	twice := b.Bytes()
+	i := bytes.Index(twice, []byte(".uname\x00\x00"))
+	copy(twice[i:], ".linux\x00\x00")
+	const want = "reading the EFI program: two sections are named .linux"
+	if _, err := uki.Sections(bytes.NewReader(twice)); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+	if _, err := uki.Sections(strings.NewReader("no program")); err == nil {
+		t.Error("no error for a text")
+	}
+}

@@ -11,12 +11,15 @@ func K8snode() Rules {
 
 			// Bake.
 			{"images", []string{"internal/report", "internal/strictyaml"}, "what an image is, not how it is made"},
-			{"builder", []string{"images", "builder/...", "internal/atomicfile"}, "puts the steps of a bake together"},
+			{"builder", []string{"images", "builder/...", "internal/atomicfile", "internal/report"}, "puts the steps of a bake together"},
 			{"builder/container", []string{"images", "builder/source", "builder/tree", "builder/hosttool"}, "container archives from programs and packages"},
 			{"builder/disk", []string{"images"}, "bytes of a disk, for a layout"},
+			{"builder/iso", []string{"images", "builder/disk", "builder/source"}, "the live ISO"},
 			{"builder/source", []string{"images"}, "inputs, by what the recipe says"},
+			{"builder/source/debtest", nil, "a Debian archive for tests"},
 			{"builder/tree", []string{"images"}, "a root file system as values"},
 			{"builder/rootfs", []string{"images", "builder/hosttool", "builder/source", "builder/tree"}, "a root from packages and a tree"},
+			{"builder/verity", []string{"images"}, "one hash tree, for any file"},
 			{"builder/uki", []string{"images", "builder/hosttool"}, "a kernel with its arguments in one EFI program"},
 
 			// Boot.
@@ -44,6 +47,7 @@ func K8snode() Rules {
 			{"cmd/k8snode-agent", []string{"agent/...", "images", "provision/api"}, "a small static program"},
 			{"agent/bootstrap", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
 			{"agent/client", []string{"agent/retry", "provision/api"}, "speaks to the server"},
+			{"agent/cmdline", nil, "a leaf: words of the kernel command line"},
 			{"agent/command", nil, "runs programs"},
 			{"agent/disk", []string{"provision/api"}, "finds the disk of a plan"},
 			{"agent/disk/disktest", []string{"agent/disk"}, "a fake machine for tests"},
@@ -52,28 +56,34 @@ func K8snode() Rules {
 			{"agent/node", nil, "a leaf: the file by which the boot side tells the agent who it is"},
 			{"agent/preload", []string{"internal/atomicfile", "agent/command", "agent/node", "agent/retry"}, "imports the container images of the node"},
 			{"agent/retry", nil, "waits and tries again"},
-			{"agent/seed", []string{"internal/atomicfile", "agent/disk", "images", "provision/api"}, "finds the seed on a disk or in the initramfs"},
+			{"agent/rootdev", []string{"agent/cmdline", "agent/command", "agent/disk", "agent/retry"}, "opens the root, knows no config"},
+			{"agent/seed", []string{
+				"internal/atomicfile", "agent/cmdline", "agent/command", "agent/disk", "agent/retry", "images", "provision/api",
+			}, "finds the config of a first boot on a disk or in the initramfs"},
 
 			// The command line.
 			{"internal/cli", []string{
-				"images", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/report",
+				"images", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/report", "internal/qemu",
 			}, "the only place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 
 			// For tests.
-			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/node", "internal/lab/..."}, "the whole way, on machines of the lab"},
+			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/node", "internal/lab/...", "internal/qemu"}, "the whole way, on machines of the lab"},
 			{"internal/atomicfile", nil, "one system call dance"},
 			{"internal/archtest", nil, "reads source, imports none of it"},
 			{"internal/golden", nil, "a leaf for tests"},
-			{"internal/lab", nil, "machines and networks, whatever runs on them"},
+			{"internal/qemu", []string{"provision/cpio"}, "the arguments of an emulator, for people and for tests"},
+			{"internal/lab", []string{"internal/qemu"}, "machines and networks, whatever runs on them"},
+			{"internal/lab/bootcheck", []string{
+				"images", "agent/node", "butane", "ignition/render", "internal/lab", "internal/qemu", "provision/api", "provision/cpio",
+			}, "boots an image and asks it; the recipe is the oracle"},
 			{"internal/lab/wholepath", []string{
-				"images", "butane/cluster", "internal/lab", "provision/admin", "provision/api",
+				"images", "butane/cluster", "internal/lab", "internal/qemu", "provision/admin", "provision/api",
 			}, "the whole story, told with the real programs: no code of theirs but the words they use"},
-			{"internal/lab/cmd/lab", []string{"images", "internal/lab", "internal/lab/wholepath"}, "the command line of the lab"},
+			{"internal/lab/cmd/lab", []string{"images", "internal/lab", "internal/lab/wholepath", "internal/qemu"}, "the command line of the lab"},
 		},
 		Planned: []Package{
 			{"builder/hosttool", nil, "runs programs of the baking machine"},
-			{"builder/iso", []string{"images", "builder/disk", "builder/hosttool", "builder/tree"}, "the installer ISO"},
 			{"builder/verify", []string{"images", "builder/disk"}, "reopens an image and trusts nobody who made it"},
 			{"plugins/packer-k8snode", []string{"images", "builder/..."}, "a thin wrapper over builder"},
 		},

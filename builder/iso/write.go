@@ -1,0 +1,192 @@
+package iso
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"text/template"
+	"time"
+
+	"github.com/k8snode/k8snode/builder/disk"
+	"github.com/k8snode/k8snode/builder/source"
+)
+
+// Paths on the ISO.
+const (
+	KernelPath = "boot/vmlinuz"
+	InitrdPath = "boot/initrd.img"
+	RootPath   = "live/rootfs.squashfs"
+	ConfigPath = "boot/grub/grub.cfg"
+
+	corePath    = "boot/grub/eltorito.img"
+	efiPath     = "EFI/BOOT/grub.cfg"
+	catalogPath = "boot/boot.cat"
+)
+
+// Tool is the program of the host that [Write] runs.
+const Tool = "xorriso"
+
+// GRUB are the paths of GRUB's images, as package rootfs makes them.
+type GRUB struct {
+	// MBR is boot_hybrid.img.
+	MBR string
+	// Core is of format i386-pc-eltorito with the prefix /boot/grub.
+	Core string
+	// EFI is an EFI program with the prefix /EFI/BOOT.
+	EFI string
+}
+
+// Options are the content of an ISO.
+type Options struct {
+	// ID of the image.
+	ID string
+	// Epoch is the time of everything.
+	Epoch time.Time
+	// Kernel, Initrd and Root are paths.
+	Kernel, Initrd, Root string
+	GRUB                 GRUB
+	// Cmdline is the kernel command line.
+	Cmdline string
+	// Work is a folder for small files.
+	Work string
+	// Env are KEY=value settings of xorriso, normally the caller's.
+	Env []string
+}
+
+// Label is the volume label of the ISO of the image with this ID: "K8SNODE-"
+// and eight hexadecimal digits.
+func Label(id string) string {
+	return fmt.Sprintf("K8SNODE-%08X", disk.Serial(id, "iso"))
+}
+
+// Write makes the ISO dst.
+func Write(ctx context.Context, dst string, o Options) error {
+	if err := write(ctx, dst, o); err != nil {
+		return fmt.Errorf("making the ISO: %w", err)
+	}
+	return nil
+}
+
+func write(ctx context.Context, dst string, o Options) error {
+	config, err := disk.GRUBConfig(disk.GRUBEntry{
+		Title: "k8snode", Kernel: "/" + KernelPath, Initrd: "/" + InitrdPath, Cmdline: o.Cmdline,
+	})
+	if err != nil {
+		return err
+	}
+	// What xorriso is given has names of our choice: its own syntax would
+	// trip over some that a folder may have.
+	tree := filepath.Join(o.Work, "iso")
+	for name, src := range map[string]string{KernelPath: o.Kernel, InitrdPath: o.Initrd, RootPath: o.Root, corePath: o.GRUB.Core} {
+		if err := link(filepath.Join(tree, name), src); err != nil {
+			return err
+		}
+	}
+	if err := writeFile(filepath.Join(tree, ConfigPath), config); err != nil {
+		return err
+	}
+	// From a CD, GRUB takes the ISO itself for the file system that it was
+	// started from, as long as it has this file.
+	var efi bytes.Buffer
+	if err := efiTemplate.Execute(&efi, Label(o.ID)); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(tree, efiPath), efi.Bytes()); err != nil {
+		return err
+	}
+	if err := link(filepath.Join(o.Work, mbrFile), o.GRUB.MBR); err != nil {
+		return err
+	}
+	if err := o.writeESP(filepath.Join(o.Work, espFile), efi.Bytes()); err != nil {
+		return err
+	}
+	if dst, err = filepath.Abs(dst); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, Tool, o.args(dst)...)
+	cmd.Dir = o.Work
+	cmd.Env = append(slices.Clone(o.Env), "TZ=UTC", "LC_ALL=C", "SOURCE_DATE_EPOCH="+strconv.FormatInt(o.Epoch.Unix(), 10))
+	_, err = source.Run(cmd)
+	return err
+}
+
+// Names in the work folder.
+const (
+	mbrFile = "mbr.img"
+	espFile = "esp.img"
+)
+
+// args are xorriso's, for the work folder. The order of the files on the ISO
+// would otherwise follow their inode numbers.
+func (o Options) args(dst string) []string {
+	args := []string{
+		"-no_rc", "-as", "mkisofs", "-quiet", "-o", dst,
+		"-iso-level", "3", "-R", "-follow-links",
+		"-uid", "0", "-gid", "0", "-dir-mode", "0555", "-file-mode", "0444",
+		"-V", Label(o.ID), "-no-pad",
+		"--modification-date=" + o.Epoch.UTC().Format("20060102150405") + "00",
+		"--set_all_file_dates", "=" + strconv.FormatInt(o.Epoch.Unix(), 10),
+		// A disk: boot sector, GPT, and the FAT behind the ISO. Partition 1 is
+		// the ISO once more, for those who mount partitions only. Some BIOSes
+		// want an active entry.
+		"--grub2-mbr", mbrFile, "--mbr-force-bootable",
+		"-partition_offset", "16", "--gpt_disk_guid", disk.GUID(o.ID, "iso"),
+		"-append_partition", "2", disk.TypeESP, espFile, "-appended_part_as_gpt",
+		// A CD, for BIOS and for UEFI.
+		"-c", "/" + catalogPath,
+		"-b", "/" + corePath, "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "--grub2-boot-info",
+		"-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot",
+	}
+	for i, name := range []string{corePath, ConfigPath, efiPath, KernelPath, InitrdPath, RootPath} {
+		args = append(args, "--sort-weight", strconv.Itoa(100-i), "/"+name)
+	}
+	return append(args, "iso")
+}
+
+//go:embed templates/efi.cfg.tmpl
+var efiConfig string
+
+var efiTemplate = template.Must(template.New("grub.cfg").Parse(efiConfig)) //nolint:gochecknoglobals // parsed once
+
+// writeESP makes the file system that UEFI starts GRUB from.
+func (o Options) writeESP(dst string, config []byte) error {
+	program, err := os.ReadFile(o.GRUB.EFI)
+	if err != nil {
+		return err
+	}
+	return disk.FAT{
+		Label: "ESP", Serial: disk.Serial(o.ID, "iso"), Epoch: o.Epoch,
+		Files: []disk.FATFile{
+			{Path: disk.BootPath, Content: program},
+			{Path: "/" + efiPath, Content: config},
+		},
+	}.Write(dst)
+}
+
+func writeFile(name string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(name, b, 0o644)
+}
+
+// link makes a symbolic link to a file, with its folders.
+func link(name, target string) error {
+	target, err := filepath.Abs(target)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(target); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return os.Symlink(target, name)
+}

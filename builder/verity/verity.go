@@ -45,13 +45,15 @@ func Append(ctx context.Context, f *os.File, size int64, o Options) (images.Root
 	if err != nil {
 		return images.RootInfo{}, fmt.Errorf("making the hash tree: %w", err)
 	}
-	// The levels from the lowest up; the highest has one block.
-	levels := [][]byte{leaves}
-	for top := leaves; len(top) > BlockSize; {
-		top = hashLevel(top, o.Salt)
-		levels = append(levels, top)
+	// The levels from the lowest up; the highest has one block. A single block
+	// of data needs none: its digest is the root hash.
+	var levels [][]byte
+	root := leaves[:digestSize]
+	for level, digests := leaves, size/BlockSize; digests > 1; digests = (digests + perBlock - 1) / perBlock {
+		levels = append(levels, level)
+		level = hashLevel(level, o.Salt)
+		root = level[:digestSize]
 	}
-	root := hashLevel(levels[len(levels)-1], o.Salt)[:digestSize]
 
 	at := size
 	write := func(b []byte) {

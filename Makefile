@@ -5,7 +5,7 @@ OUT    ?= out/$(RECIPE)
 export RECIPE OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build image check test lint unit race wholepath golden lab lab-stop clean
+.PHONY: help packages build image check test test-boot lint unit race wholepath golden lab lab-stop clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,8 +29,11 @@ image: build ## bake $(RECIPE) into $(OUT)
 check: ## lint and unit tests, before every commit
 	scripts/test.sh lint unit
 
-test: ## everything: lint, unit and race tests, bake, two machines become a cluster
+test: ## everything: lint, unit and race tests, bake, boots, two machines become a cluster
 	scripts/test.sh
+
+test-boot: image ## boot the image in every way: firmware, media, sectors, power cut
+	scripts/test.sh boots
 
 lint: ## gofmt, go vet, golangci-lint, shellcheck
 	scripts/lint.sh

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/agent/client"
+	"github.com/k8snode/k8snode/agent/cmdline"
 	"github.com/k8snode/k8snode/agent/command"
 	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/provision/api"
@@ -48,8 +49,9 @@ type verb struct {
 func verbs() []verb {
 	return []verb{
 		{"install", "write the image to the disk of a machine that was booted over the network", installVerb},
-		{"seed", "hand the stub on the disk to Ignition", seedVerb},
-		{"scrub", "erase the stub on the disk and what Ignition cached", scrubVerb},
+		{"root", "open the root of the image, wherever it is, and check it", rootVerb},
+		{"seed", "decide whether this is a first boot, and hand its config to Ignition", seedVerb},
+		{"scrub", "mark the first boot as done, and erase the config that it used", scrubVerb},
 		{"etcd-guard", "decide how etcd may start", etcdGuardVerb},
 		{"import", "import the baked container images into containerd", importVerb},
 		{"bootstrap", "run kubeadm init or join, once", bootstrapVerb},
@@ -86,6 +88,11 @@ func Run(ctx context.Context, env Env, args []string) int {
 		if errors.As(err, &misuse) {
 			return usage(env, misuse.Error())
 		}
+		var hold holdError
+		if errors.As(err, &hold) {
+			fmt.Fprintf(env.Stderr, "k8snode: %v\n", hold.err)
+			return ExitFailed
+		}
 		if err != nil {
 			fmt.Fprintf(env.Stderr, "k8snode-agent: error: %v\n", err)
 			return ExitFailed
@@ -99,6 +106,21 @@ func Run(ctx context.Context, env Env, args []string) int {
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
+
+// A holdError ends the boot of the machine: its text is for whoever stands in
+// front of it.
+type holdError struct{ err error }
+
+func (e holdError) Error() string { return e.err.Error() }
+func (e holdError) Unwrap() error { return e.err }
+
+// orHold marks an error as one that ends the boot.
+func orHold(err error) error {
+	if err == nil {
+		return nil
+	}
+	return holdError{err}
+}
 
 func usage(env Env, problem string) int {
 	fmt.Fprintf(env.Stderr, "k8snode-agent: error: %s\n%s", problem, usageText())
@@ -138,6 +160,15 @@ func (e Env) readNode() (node.Config, error) {
 		return cfg, fmt.Errorf("reading %s: name, clusterID or role is empty", node.Path)
 	}
 	return cfg, nil
+}
+
+// cmdline reads the words of the kernel command line.
+func (e Env) cmdline() (cmdline.Args, error) {
+	data, err := os.ReadFile(e.path("/proc/cmdline"))
+	if err != nil {
+		return cmdline.Args{}, err
+	}
+	return cmdline.Parse(string(data))
 }
 
 func (e Env) readJSON(path string, v any) error {

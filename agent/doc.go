@@ -5,14 +5,15 @@
 // The flow of a machine, by verb:
 //
 //	install     network boot: write the image and the stub to the disk
-//	seed        first boot from disk: hand the stub to Ignition
-//	scrub       after Ignition: erase the stub
+//	root        every boot: open the image's root, checked by dm-verity
+//	seed        every boot: is it the first one? if so, hand its config to Ignition
+//	scrub       after Ignition: mark the first boot as done, erase its config
 //	etcd-guard  before every start of etcd: may it start an empty cluster?
 //	import      every boot: import the baked container images
 //	bootstrap   kubeadm init or join, once
 //	report      tell the server how far the machine is
 //
-// Each verb is a package below this one (install, seed, etcdguard,
+// Each verb is a package below this one (install, rootdev, seed, etcdguard,
 // preload, bootstrap) that can be used and tested alone; this package
 // parses arguments, reads the machine's files and prints the outcome. Package
 // node, a leaf, is what the boot side writes for the agent.

@@ -9,15 +9,9 @@ import (
 
 	"github.com/k8snode/k8snode/agent/install"
 	"github.com/k8snode/k8snode/agent/retry"
+	"github.com/k8snode/k8snode/agent/rootdev"
 	"github.com/k8snode/k8snode/agent/seed"
 	"github.com/k8snode/k8snode/provision/api"
-)
-
-// Files of the first boot, on a tmpfs.
-const (
-	seedOut       = "/run/k8snode/ignition/user.ign"
-	firstBoot     = "/run/k8snode/firstboot"
-	ignitionCache = "/run/ignition.json"
 )
 
 func installVerb(flags *flag.FlagSet) func(context.Context, Env) error {
@@ -51,43 +45,37 @@ func printFailure(w io.Writer, name string, err error) {
 		rule, name, err, rule)
 }
 
-// partitionFlags defines how seed and scrub are told where the seed is.
-func partitionFlags(flags *flag.FlagSet) func(Env) (seed.Partition, error) {
-	device := flags.String("device", "", "the seed partition's device (default "+seed.ByLabel+")")
-	rootGUID := flags.String("root-partuuid", "", "find the seed partition on the disk that has this partition")
-	return func(env Env) (seed.Partition, error) {
-		switch {
-		case *device != "" && *rootGUID != "":
-			return seed.Partition{}, usageError("--device and --root-partuuid exclude each other")
-		case *rootGUID != "":
-			return seed.Locate(env.Root, *rootGUID)
-		case *device != "":
-			return seed.Partition{Device: *device}, nil
+func rootVerb(*flag.FlagSet) func(context.Context, Env) error {
+	return func(ctx context.Context, env Env) error {
+		args, err := env.cmdline()
+		if err != nil {
+			return orHold(err)
 		}
-		return seed.Partition{Device: env.path(seed.ByLabel)}, nil
+		return orHold(rootdev.Open(ctx, rootdev.Options{Args: args, Root: env.Root, Runner: env.Runner, Console: env.Stdout}))
 	}
 }
 
-func seedVerb(flags *flag.FlagSet) func(context.Context, Env) error {
-	out := flags.String("out", seedOut, "where to write the stub")
-	marker := flags.String("firstboot", firstBoot, "the file to make when there is a stub")
-	partition := partitionFlags(flags)
-	return func(_ context.Context, env Env) error {
-		p, err := partition(env)
+func seedVerb(*flag.FlagSet) func(context.Context, Env) error {
+	return func(ctx context.Context, env Env) error {
+		opts, err := env.seedOptions()
 		if err != nil {
-			return err
+			return orHold(err)
 		}
-		return seed.Extract(p, *out, *marker)
+		return orHold(seed.Prepare(ctx, opts))
 	}
 }
 
-func scrubVerb(flags *flag.FlagSet) func(context.Context, Env) error {
-	partition := partitionFlags(flags)
-	return func(_ context.Context, env Env) error {
-		p, err := partition(env)
+func scrubVerb(*flag.FlagSet) func(context.Context, Env) error {
+	return func(ctx context.Context, env Env) error {
+		opts, err := env.seedOptions()
 		if err != nil {
-			return err
+			return orHold(err)
 		}
-		return seed.Scrub(p, env.path(seedOut), env.path(ignitionCache))
+		return orHold(seed.Finish(ctx, opts))
 	}
+}
+
+func (e Env) seedOptions() (seed.Options, error) {
+	args, err := e.cmdline()
+	return seed.Options{Args: args, Root: e.Root, Runner: e.Runner, Console: e.Stdout}, err
 }

@@ -5,4 +5,9 @@ var (
 	ReplaceDir = replaceDir
 	Published  = published
 	WriteJSON  = writeJSON
+
+	CompareFolders = compareFolders
 )
+
+// For tests of what a bake does with its lock.
+var LockAndFetch = lockAndFetch

@@ -1,23 +1,13 @@
 package builder
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"log/slog"
 	"maps"
-	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
+	"strings"
 
 	"github.com/k8snode/k8snode/builder/source"
 	"github.com/k8snode/k8snode/images"
-	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
 // Packages whose files, not whose installation, an image needs.
@@ -30,116 +20,116 @@ const (
 	ipxeFile = "usr/lib/ipxe/snponly.efi"
 )
 
-// A Lock pins every input of an image.
+// bootPackages are those of which files are taken.
+func bootPackages() []string { return []string{ipxePackage, stubPackage} }
+
+// A Lock pins every input of an image. It names no host: what a mirror is
+// called is a setting of the machine that bakes.
 type Lock struct {
-	// Key is the digest of the part of the recipe that the lock answers.
-	Key string `json:"key"`
-	// Mirror is where the packages were, for fetching them.
-	Mirror string `json:"mirror"`
+	// Key is the digest of the part of the recipe that the lock answers, see
+	// [LockKey]; it is not in the file, where Requests say the same.
+	Key string `json:"-"`
+	// Requests are that part, one line for each thing that is pinned.
+	Requests []string `json:"requests"`
 	// Root are the packages of the root, Boot the ones whose files are taken.
 	Root []source.Deb `json:"root"`
 	Boot []source.Deb `json:"boot"`
 	// Containers are the packages of container images, by reference.
-	Containers map[string][]source.Deb `json:"containers,omitempty"`
-	Modules    []source.Module         `json:"modules"`
+	Containers map[string][]source.Deb `json:"containers"`
+	// Images are container images that are pulled, sorted by name.
+	Images []Image `json:"images"`
+	// Downloads are files of upstream's releases, sorted by URL.
+	Downloads []source.File `json:"downloads"`
+	// Modules are in the order of the recipe.
+	Modules []source.Module `json:"modules"`
+}
+
+// An Image is a container image of a registry, pinned.
+type Image struct {
+	// Image is what the recipe calls it, Pinned "registry/name@sha256:…" with
+	// the digest of its manifest or index.
+	Image  string `json:"image"`
+	Pinned string `json:"pinned"`
+}
+
+// requests say what a lock answers. Their order is that of the recipe only for
+// modules, which the lock keeps in that order.
+func requests(s images.Spec) []string {
+	list := []string{"suite " + s.Distribution.Suite}
+	for _, c := range s.Distribution.Components {
+		list = append(list, "component "+c)
+	}
+	list = append(list, "kernel "+s.Kernel.Package+"/"+s.Kernel.Suite)
+	for _, p := range bootPackages() {
+		list = append(list, "boot "+p)
+	}
+	for _, p := range slices.Sorted(slices.Values(s.Packages)) {
+		list = append(list, "package "+p)
+	}
+	var containers, pulled, downloads []string
+	for _, c := range s.Containers {
+		for _, p := range c.Packages {
+			containers = append(containers, "container "+c.Reference+" package "+p)
+		}
+		if c.Image != "" {
+			pulled = append(pulled, "image "+c.Image)
+		}
+	}
+	for _, d := range s.Downloads {
+		downloads = append(downloads, downloadRequest(d))
+	}
+	for _, of := range [][]string{containers, pulled, downloads} {
+		slices.Sort(of)
+		list = append(list, slices.Compact(of)...)
+	}
+	for _, m := range s.Modules {
+		list = append(list, moduleRequest(m.Module, m.Version))
+	}
+	return list
+}
+
+func moduleRequest(path, version string) string { return "module " + path + " " + version }
+
+func downloadRequest(d images.Download) string {
+	if d.SHA256 == "" {
+		return "download " + d.URL + " (" + d.SHA256URL + ")"
+	}
+	return "download " + d.URL + " sha256:" + d.SHA256
 }
 
 // LockKey names what a lock depends on.
-func LockKey(s images.Spec) string {
-	type module struct{ Module, Version string }
-	var mods []module
-	for _, m := range s.Modules {
-		mods = append(mods, module{m.Module, m.Version})
-	}
-	containers := map[string][]string{}
-	for _, c := range s.Containers {
-		if len(c.Packages) > 0 {
-			containers[c.Reference] = c.Packages
+func LockKey(s images.Spec) string { return requestsKey(requests(s)) }
+
+func requestsKey(list []string) string { return source.SumJSON([]any{"lock/2", list}) }
+
+// Module returns the pin of a module.
+func (l Lock) Module(path string) (source.Module, bool) {
+	for _, m := range l.Modules {
+		if m.Path == path {
+			return m, true
 		}
 	}
-	kernel := s.Kernel
-	kernel.Arguments = nil
-	return source.SumJSON([]any{"lock/1", s.Distribution, kernel, s.Packages, mods, containers})
+	return source.Module{}, false
 }
 
-// ErrKernelNotNewer says that the kernel of the recipe is not newer than the
-// one of the base suite.
-var ErrKernelNotNewer = errors.New("the kernel is not newer than the base suite's")
-
-// Resolve asks the archive and the module proxy what the recipe's names mean
-// today.
-func Resolve(ctx context.Context, s images.Spec, o Options) (Lock, error) {
-	mirror := s.Distribution.Mirror
-	if mirror == "" {
-		var err error
-		if mirror, err = source.HostMirror(ctx); err != nil {
-			return Lock{}, err
+// Download returns the pinned file that a download is, or is a member of.
+func (l Lock) Download(d images.Download) (source.File, bool) {
+	for _, f := range l.Downloads {
+		if f.URL == d.URL {
+			return f, true
 		}
 	}
-	archive := o.archive(s, mirror)
-	if err := archive.Update(ctx); err != nil {
-		return Lock{}, err
-	}
-	lock := Lock{Key: LockKey(s), Mirror: mirror, Containers: map[string][]source.Deb{}}
-	kernel := s.Kernel.Package + "/" + s.Kernel.Suite
-	var err error
-	if lock.Root, err = archive.Resolve(ctx, append([]string{"?essential", kernel}, s.Packages...)); err != nil {
-		return Lock{}, err
-	}
-	if err := checkKernel(ctx, archive, s, lock.Root); err != nil {
-		return Lock{}, err
-	}
-	boot, err := archive.Resolve(ctx, []string{stubPackage, ipxePackage})
-	if err != nil {
-		return Lock{}, err
-	}
-	lock.Boot = slices.DeleteFunc(boot, func(d source.Deb) bool { return d.Package != stubPackage && d.Package != ipxePackage })
-	for _, c := range s.Containers {
-		if len(c.Packages) == 0 {
-			continue
-		}
-		if lock.Containers[c.Reference], err = archive.Resolve(ctx, c.Packages); err != nil {
-			return Lock{}, fmt.Errorf("container %s: %w", c.Reference, err)
-		}
-	}
-	for _, m := range s.Modules {
-		pin, err := source.Go{Env: o.Env}.Resolve(ctx, m.Module, m.Version)
-		if err != nil {
-			return Lock{}, err
-		}
-		lock.Modules = append(lock.Modules, pin)
-	}
-	return lock, nil
+	return source.File{}, false
 }
 
-func checkKernel(ctx context.Context, a source.Archive, s images.Spec, root []source.Deb) error {
-	i := slices.IndexFunc(root, func(d source.Deb) bool { return d.Package == s.Kernel.Package })
-	if i < 0 {
-		return fmt.Errorf("internal error: the lock has no %s", s.Kernel.Package)
+// Image returns the pin of a container image by its name in the recipe.
+func (l Lock) Image(name string) (Image, bool) {
+	for _, i := range l.Images {
+		if i.Image == name {
+			return i, true
+		}
 	}
-	own, err := a.Candidate(ctx, s.Kernel.Package, s.Distribution.Suite)
-	if err != nil {
-		return err
-	}
-	if !source.Newer(ctx, root[i].Version, own) {
-		return fmt.Errorf("%w: %s offers %s, %s has %s; name a newer spec.kernel.suite",
-			ErrKernelNotNewer, s.Kernel.Suite, root[i].Version, s.Distribution.Suite, own)
-	}
-	return nil
-}
-
-// Fetch brings every package of the lock into the cache, some at a time.
-func Fetch(ctx context.Context, s images.Spec, lock Lock, o Options) error {
-	archive := o.archive(s, lock.Mirror)
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(8)
-	for _, d := range lock.debs() {
-		g.Go(func() error {
-			_, err := archive.Fetch(ctx, o.Cache, o.client(), d)
-			return err
-		})
-	}
-	return g.Wait()
+	return Image{}, false
 }
 
 // debs returns every package of the lock once.
@@ -151,76 +141,81 @@ func (l Lock) debs() []source.Deb {
 		}
 	}
 	out := slices.Collect(maps.Values(seen))
-	slices.SortFunc(out, func(a, b source.Deb) int { return compareDebs(a, b) })
+	slices.SortFunc(out, compareDebs)
 	return out
 }
 
-// lockAndFetch uses the lock of an earlier bake while it answers the recipe
-// and its packages can still be had; archives move on, so a vanished package
-// is resolved again, and what changed is said.
-func lockAndFetch(ctx context.Context, s images.Spec, o Options) (Lock, error) {
-	path := filepath.Join(o.Cache.Dir, "locks", LockKey(s)+".json")
-	old, err := readLock(path)
-	if err == nil {
-		err = Fetch(ctx, s, old, o)
-		if err == nil {
-			return old, nil
-		}
-		var status *source.StatusError
-		if !errors.As(err, &status) || status.Code != http.StatusNotFound {
-			return Lock{}, err
-		}
-		o.logger().Warn("a locked package is gone from its mirror: resolving again", "url", status.URL)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return Lock{}, err
-	}
-	lock, err := Resolve(ctx, s, o)
-	if err != nil {
-		return Lock{}, err
-	}
-	logChanges(o.logger(), old, lock)
-	if err := Fetch(ctx, s, lock, o); err != nil {
-		return Lock{}, err
-	}
-	return lock, writeLock(path, lock)
+// A Change is one pin that two locks do not share.
+type Change struct {
+	// Name is that of a package, or a kind and a name.
+	Name string
+	// Was and Is are versions or digests; empty where there is none.
+	Was, Is string
 }
 
-// readLock reads a lock.
-func readLock(path string) (Lock, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return Lock{}, fmt.Errorf("reading the lock: %w", err)
-	}
-	var l Lock
-	if err := json.Unmarshal(b, &l); err != nil {
-		return Lock{}, fmt.Errorf("reading the lock %q: %w; delete it to resolve again", path, err)
-	}
-	return l, nil
-}
-
-func writeLock(path string, l Lock) error {
-	b, err := json.MarshalIndent(l, "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, b, 0o644)
-}
-
-func logChanges(log *slog.Logger, old, lock Lock) {
-	if len(old.Root) == 0 {
-		return
-	}
-	before := map[string]string{}
-	for _, d := range old.debs() {
-		before[d.Package] = d.Version
-	}
-	for _, d := range lock.debs() {
-		if v, ok := before[d.Package]; !ok || v != d.Version {
-			log.Warn("locked package changed", "package", d.Package, "was", v, "is", d.Version)
+// String returns "name old → new".
+func (c Change) String() string {
+	side := func(s string) string {
+		if s == "" {
+			return "(none)"
 		}
-		delete(before, d.Package)
+		return s
 	}
-	for _, p := range slices.Sorted(maps.Keys(before)) {
-		log.Warn("locked package changed", "package", p, "was", before[p], "is", "gone")
+	return fmt.Sprintf("%s %s → %s", c.Name, side(c.Was), side(c.Is))
+}
+
+// Changes returns what is different in another lock, sorted by name.
+func (l Lock) Changes(is Lock) []Change {
+	before, after := l.pins(), is.pins()
+	names := map[string]bool{}
+	for _, pins := range []map[string]pin{before, after} {
+		for name := range pins {
+			names[name] = true
+		}
 	}
+	var changes []Change
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		was, is := before[name], after[name]
+		switch {
+		case was.digest == is.digest:
+		case was.version == is.version:
+			// Only what was replaced in its place is told by its digest.
+			changes = append(changes, Change{name, was.long(), is.long()})
+		default:
+			changes = append(changes, Change{name, was.version, is.version})
+		}
+	}
+	return changes
+}
+
+// pin is what a lock says about one name. Several of one name are one pin.
+type pin struct{ version, digest string }
+
+func (p pin) long() string { return p.version + " (" + p.digest + ")" }
+
+func (l Lock) pins() map[string]pin {
+	pins := map[string]pin{}
+	add := func(name, version, digest string) {
+		if have, ok := pins[name]; ok {
+			if have.version != version {
+				version = have.version + ", " + version
+			}
+			digest = have.digest + ", " + digest
+		}
+		pins[name] = pin{version, digest}
+	}
+	short := func(digest string) string { return digest[:min(12, len(digest))] }
+	for _, d := range l.debs() {
+		add(d.Package, d.Version, "sha256:"+short(d.SHA256))
+	}
+	for _, m := range l.Modules {
+		add("module "+m.Path, m.Version, m.Sum)
+	}
+	for _, f := range l.Downloads {
+		add("download "+f.URL, "sha256:"+short(f.SHA256), f.SHA256)
+	}
+	for _, i := range l.Images {
+		add("image "+i.Image, "sha256:"+short(strings.TrimPrefix(i.digest(), "sha256:")), i.digest())
+	}
+	return pins
 }

@@ -3,7 +3,7 @@ package builder
 import (
 	"fmt"
 	"io/fs"
-	"path"
+	"slices"
 	"strings"
 
 	"github.com/k8snode/k8snode/builder/disk"
@@ -18,8 +18,12 @@ import (
 // that invalidates what older builders cached.
 const (
 	format          = "1"
-	containerFormat = "zstd"
-	diskFormat      = "2"
+	baseFormat      = "2"
+	layerFormat     = "1"
+	containerFormat = "zstd/2"
+	// assemblyFormat is part of the image's ID: it changes when equal parts
+	// would be put together to other bytes.
+	assemblyFormat = "1"
 )
 
 // Host is what a build takes from the machine that it runs on.
@@ -40,32 +44,56 @@ type Step struct {
 // recipe's own folder.
 type Plan struct {
 	// ID is the digest of every input.
-	ID      string        `json:"id"`
-	Name    string        `json:"name"`
-	Cmdline string        `json:"cmdline"`
-	Host    Host          `json:"host"`
-	Steps   []Step        `json:"steps"`
-	Disk    disk.Layout   `json:"-"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// Cmdline is the kernel command line of an installed machine, but for the
+	// root's hash and size, which nobody knows before it is made.
+	Cmdline string `json:"cmdline"`
+	Host    Host   `json:"host"`
+	Steps   []Step `json:"steps"`
+	// Layers are the layers of the root, from the lowest up. The recipe's own
+	// files, Entries, and the agent are the highest one.
+	Layers  []Layer       `json:"layers"`
+	Disk    disk.Layout   `json:"disk"`
 	Recipe  images.Recipe `json:"recipe"`
 	Lock    Lock          `json:"-"`
 	Entries []tree.Entry  `json:"-"`
 	steps   map[string]string
+	origin  map[string]output // of programs, by name
 }
 
-// Names of steps. Those of modules and containers carry the name of each.
+// A Layer is a part of the root that is compressed once and kept: the base
+// packages, or files that some step made.
+type Layer struct {
+	Name string `json:"name"`
+	// Files are the paths in the root of what steps made, none for the base.
+	Files []LayerFile `json:"files,omitempty"`
+}
+
+// A LayerFile is one output of a step at its place in the root.
+type LayerFile struct {
+	Path string      `json:"path"`
+	Mode fs.FileMode `json:"mode"`
+	// Step and Output name the file.
+	Step   string `json:"step"`
+	Output string `json:"output"`
+}
+
+// Names of steps. Those of modules, downloads, containers and layers carry the
+// name of each.
 const (
 	stepBase      = "base"
 	stepModule    = "module "
+	stepDownload  = "download "
 	stepContainer = "container "
-	stepInitramfs = "initramfs"
-	stepRoot      = "root"
-	stepDisk      = "disk"
+	stepBoot      = "boot"
+	stepLayer     = "layer "
 )
 
 // NewPlan computes the plan of an image. The sources that the recipe names are
 // read from dir, the recipe's folder.
 func NewPlan(r images.Recipe, dir fs.FS, lock Lock, host Host) (Plan, error) {
-	p := Plan{Name: r.Metadata.Name, Recipe: r, Lock: lock, Host: host, steps: map[string]string{}}
+	p := Plan{Name: r.Metadata.Name, Recipe: r, Lock: lock, Host: host, steps: map[string]string{}, origin: map[string]output{}}
 	spec := r.Spec
 	if lock.Key != LockKey(spec) {
 		return Plan{}, fmt.Errorf("planning %s: the lock is of another recipe: resolve again", r.Metadata.Name)
@@ -74,47 +102,155 @@ func NewPlan(r images.Recipe, dir fs.FS, lock Lock, host Host) (Plan, error) {
 	if p.Entries, err = tree.FromRecipe(spec, dir); err != nil {
 		return Plan{}, fmt.Errorf("planning %s: %w", r.Metadata.Name, err)
 	}
+	p.Entries = append(p.Entries, tree.PresetLast())
 
 	epoch := spec.Epoch.Unix()
-	base := p.step(stepBase, spec.Distribution.Suite, lock.Root, epoch)
-	programs := map[string]string{} // key of the module that makes a program
-	for i, m := range spec.Modules {
-		key := p.step(stepModule+m.Module, m, lock.Modules[i], host.Toolchain)
-		for _, prog := range m.Programs {
-			programs[source.ProgramName(prog)] = key
-		}
+	p.Layers = []Layer{{Name: layerBase}}
+	p.step(stepBase, baseFormat, spec.Distribution.Suite, lock.Root, epoch)
+	if err := p.programs(); err != nil {
+		return Plan{}, fmt.Errorf("planning %s: %w", r.Metadata.Name, err)
 	}
-	ignition, ok := programs[ignitionProgram]
+	ignition, ok := p.origin[ignitionProgram]
 	if !ok {
-		return Plan{}, fmt.Errorf("planning %s: no program of spec.modules is named %q: the initramfs needs it", r.Metadata.Name, ignitionProgram)
+		return Plan{}, fmt.Errorf("planning %s: no program of spec.modules or spec.downloads is named %q: the initramfs needs it", r.Metadata.Name, ignitionProgram)
 	}
-	var containers []string
-	for _, c := range spec.Containers {
-		containers = append(containers, p.step(stepContainer+c.Reference, containerFormat, c, programs[c.Program], lock.Containers[c.Reference], epoch))
+	if err := p.containers(dir); err != nil {
+		return Plan{}, fmt.Errorf("planning %s: %w", r.Metadata.Name, err)
 	}
-	initramfs := p.step(stepInitramfs, base, ignition, host.AgentSHA256, rootfs.ModuleDigest(), epoch)
-	root := p.step(stepRoot, base, programs, containers, treeDigest(p.Entries), host.AgentSHA256, spec.Disk.CompressionLevel, epoch)
+	p.step(stepBoot, p.steps[stepBase], p.steps[ignition.step], host.AgentSHA256, rootfs.BootDigest(), epoch)
 
-	p.ID = source.SumJSON([]any{format, r.Metadata.Name, spec.Kernel, spec.Disk, initramfs, root, lock.Boot})
+	p.layerSteps()
+	p.ID = source.SumJSON([]any{
+		format, assemblyFormat, r.Metadata.Name, spec.Kernel, spec.Disk, spec.Outputs, epoch,
+		p.Steps, treeDigest(p.Entries), host.AgentSHA256, lock.Boot,
+	})
 	if p.Disk, err = disk.NewLayout(spec.Disk, p.ID, 0); err != nil {
 		return Plan{}, err
 	}
-	p.Cmdline = strings.Join(append([]string{
-		"root=PARTUUID=" + strings.ToLower(p.Disk.Partition(images.LabelRoot).GUID),
-		"rootfstype=squashfs", "ro",
-		"k8snode.disk=" + strings.ToLower(p.Disk.Info.GUID),
-		"rd.systemd.gpt_auto=0", "systemd.gpt_auto=0",
-	}, spec.Kernel.Arguments...), " ")
-	p.step(stepDisk, diskFormat, p.ID, p.Cmdline)
+	p.Cmdline = strings.Replace(images.InstalledCmdline(images.RootInfo{}, p.Disk.Info, spec.Kernel.Arguments),
+		images.ArgVerity+"=:0", images.ArgVerity+"=HASH:SIZE", 1)
 	return p, nil
 }
 
-func (p *Plan) step(name string, inputs ...any) string {
+// output names a file that a step makes.
+type output struct{ step, name string }
+
+// programs adds the steps and the layers of modules and downloads.
+func (p *Plan) programs() error {
+	spec := p.Recipe.Spec
+	for i, m := range spec.Modules {
+		step := stepModule + m.Module
+		p.step(step, m, p.Lock.Modules[i], p.Host.Toolchain)
+		layer := Layer{Name: m.Module}
+		for _, prog := range m.Programs {
+			name := source.ProgramName(prog)
+			p.origin[name] = output{step, name}
+			if prog.Path != "" {
+				layer.Files = append(layer.Files, LayerFile{prog.Path, 0o755, step, name})
+			}
+		}
+		p.addLayer(layer)
+	}
+	layer := Layer{Name: layerDownloads}
+	for _, d := range spec.Downloads {
+		step := stepDownload + d.Name
+		file, ok := p.Lock.Download(d)
+		if !ok {
+			return fmt.Errorf("the lock has no %s: resolve again", d.URL)
+		}
+		p.step(step, d.Member, file.SHA256)
+		p.origin[d.Name] = output{step, outputFile}
+		if d.Path != "" {
+			layer.Files = append(layer.Files, LayerFile{d.Path, fs.FileMode(d.Mode), step, outputFile})
+		}
+	}
+	p.addLayer(layer)
+	return nil
+}
+
+// containers adds the steps and the layer of container images.
+func (p *Plan) containers(dir fs.FS) error {
+	layer := Layer{Name: layerContainers}
+	for _, c := range p.Recipe.Spec.Containers {
+		step := stepContainer + c.Reference
+		var content any
+		switch {
+		case c.Program != "":
+			content = []any{p.steps[p.origin[c.Program].step], p.Lock.Containers[c.Reference]}
+		case c.Image != "":
+			pinned, ok := p.Lock.Image(c.Image)
+			if !ok {
+				return fmt.Errorf("the lock has no image %s: resolve again", c.Image)
+			}
+			content = pinned
+		default:
+			digest, err := folderDigest(dir, c.Layout)
+			if err != nil {
+				return err
+			}
+			content = digest
+		}
+		p.step(step, containerFormat, c, content, p.Recipe.Spec.Epoch.Unix())
+		layer.Files = append(layer.Files, LayerFile{"/" + images.ContainerPath(c), 0o644, step, outputFile})
+	}
+	p.addLayer(layer)
+	return nil
+}
+
+// addLayer adds a layer that has something in it.
+func (p *Plan) addLayer(l Layer) {
+	if len(l.Files) > 0 {
+		p.Layers = append(p.Layers, l)
+	}
+}
+
+// layerSteps adds the steps that pack the layers. The base goes without what
+// lies over it.
+func (p *Plan) layerSteps() {
+	level := p.Recipe.Spec.Disk.CompressionLevel
+	for _, l := range p.Layers {
+		content := []any{layerFormat, level}
+		if l.Name == layerBase {
+			content = append(content, p.steps[stepBase], rootfs.KeepFormat, p.over(), p.Recipe.Spec.Epoch.Unix())
+		}
+		for _, f := range l.Files {
+			content = append(content, f, p.steps[f.Step])
+		}
+		p.step(stepLayer+l.Name, content...)
+	}
+}
+
+// over returns the paths of all files and links that lie over the base, sorted.
+func (p *Plan) over() []string {
+	paths := []string{tree.Clean(images.AgentPath)}
+	for _, e := range p.Entries {
+		if e.Kind != tree.Dir {
+			paths = append(paths, e.Path)
+		}
+	}
+	for _, l := range p.Layers {
+		for _, f := range l.Files {
+			paths = append(paths, tree.Clean(f.Path))
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+func (p *Plan) step(name string, inputs ...any) {
 	key := source.SumJSON(append([]any{format, name}, inputs...))
 	p.Steps = append(p.Steps, Step{name, key})
 	p.steps[name] = key
-	return key
 }
+
+// Names of layers that are not those of modules, and of the only output of a
+// step.
+const (
+	layerBase       = "base"
+	layerDownloads  = "downloads"
+	layerContainers = "containers"
+	outputFile      = "file"
+)
 
 // ignitionProgram is the name of the program that goes into the initramfs.
 const ignitionProgram = "ignition"
@@ -132,52 +268,19 @@ func treeDigest(entries []tree.Entry) string {
 	return source.SumJSON(list)
 }
 
-// manifest describes the finished image.
-func (p Plan) manifest(kernel string, artifacts []images.Artifact) images.Manifest {
-	m := images.Manifest{
-		APIVersion: images.APIVersion, Kind: images.ManifestKind,
-		Name: p.Name, ID: p.ID, Kernel: kernel,
-		Disk: p.Disk.Info, Artifacts: artifacts,
-	}
-	for i, mod := range p.Recipe.Spec.Modules {
-		pin := p.Lock.Modules[i]
-		m.Inputs = append(m.Inputs, images.Input{Source: "gomod", Name: pin.Path, Version: pin.Version, Digest: pin.Sum})
-		switch mod.Module {
-		case "k8s.io/kubernetes":
-			m.Kubernetes = mod.Version
-		case "github.com/coreos/ignition/v2":
-			m.Ignition = images.Ignition{Version: mod.Version, MaxSpec: maxSpec(mod.Version)}
+// folderDigest names the content of a folder beside the recipe.
+func folderDigest(dir fs.FS, name string) (string, error) {
+	var parts []string
+	err := fs.WalkDir(dir, name, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
 		}
+		b, err := fs.ReadFile(dir, p)
+		parts = append(parts, p, source.SumBytes(b))
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("reading %q beside the recipe: %w", name, err)
 	}
-	for _, d := range p.Lock.debs() {
-		m.Inputs = append(m.Inputs, images.Input{Source: "deb", Name: d.Package, Version: d.Version, Digest: "sha256:" + d.SHA256})
-	}
-	m.Inputs = append(m.Inputs, images.Input{Source: "file", Name: "k8snode-agent", Digest: "sha256:" + p.Host.AgentSHA256})
-	return m
-}
-
-// maxSpec is the newest stable config specification that a version of Ignition
-// reads (its release notes; the config/ folders of its tags).
-func maxSpec(version string) string {
-	var minor int
-	if _, err := fmt.Sscanf(version, "v2.%d.", &minor); err != nil {
-		return ""
-	}
-	switch {
-	case minor >= 26:
-		return "3.6.0"
-	case minor >= 20:
-		return "3.5.0"
-	case minor >= 15:
-		return "3.4.0"
-	case minor == 14:
-		return "3.3.0"
-	}
-	return ""
-}
-
-// containerPath is where an image's archive lies in the root.
-func containerPath(c images.Container) string {
-	name := strings.NewReplacer("/", "_", ":", "_").Replace(c.Reference) + ".tar"
-	return path.Join("usr/share/k8snode/images", c.Role, name)
+	return source.SumJSON(parts), nil
 }

@@ -48,27 +48,54 @@ func TestReplaceDir(t *testing.T) {
 func TestPublished(t *testing.T) {
 	dir := t.TempDir()
 	m := images.Manifest{ID: "1", Artifacts: []images.Artifact{{Path: "pxe/vmlinuz", Size: 3}}}
-	if builder.Published(dir, m) {
-		t.Error("an empty folder counts as published")
+	check := func(id string, want bool, what string) {
+		t.Helper()
+		if got, ok := builder.Published(dir, id); ok != want || ok && got.ID != id {
+			t.Errorf("%s: got %v, want %v", what, ok, want)
+		}
 	}
+	check("1", false, "an empty folder")
 	if err := builder.WriteJSON(filepath.Join(dir, images.ManifestFile), m); err != nil {
 		t.Fatal(err)
 	}
-	if builder.Published(dir, m) {
-		t.Error("a folder without its artifact counts as published")
-	}
+	check("1", false, "a folder without its artifact")
 	write(t, filepath.Join(dir, "pxe/vmlinuz"), "abc")
-	if !builder.Published(dir, m) {
-		t.Error("a complete folder does not count as published")
-	}
+	check("1", true, "a complete folder")
+	check("2", false, "another image")
 	write(t, filepath.Join(dir, "pxe/vmlinuz"), "ab")
-	if builder.Published(dir, m) {
-		t.Error("a truncated artifact counts as published")
+	check("1", false, "a truncated artifact")
+}
+
+func TestCompareFolders(t *testing.T) {
+	m := images.Manifest{
+		Artifacts: []images.Artifact{{Path: images.RawFile}, {Path: images.KernelFile}},
+		Disk:      images.DiskInfo{Partitions: []images.Partition{{Label: "esp", Start: 4, Size: 4}}},
 	}
-	other := m
-	other.ID = "2"
-	write(t, filepath.Join(dir, "pxe/vmlinuz"), "abc")
-	if builder.Published(dir, other) {
-		t.Error("another image counts as published")
+	good := map[string]string{
+		images.ManifestFile: "{}", images.SumsFile: "", images.RawFile: "0123456789", images.KernelFile: "linux",
+	}
+	for _, tt := range []struct{ name, file, content, want string }{
+		{"equal", "", "", ""},
+		{"in a partition", images.RawFile, "012345678X", "not reproducible: two bakes of disk.raw differ first at byte 9 (outside of the partitions)"},
+		{"outside", images.RawFile, "01234X6789", "not reproducible: two bakes of disk.raw differ first at byte 5 (byte 1 of partition esp)"},
+		{"longer", images.KernelFile, "linux!", "not reproducible: two bakes of pxe/vmlinuz differ first at byte 5"},
+		{"missing", images.KernelFile, "-", "not reproducible: only one of two bakes made pxe/vmlinuz"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a, b := t.TempDir(), t.TempDir()
+			for name, content := range good {
+				write(t, filepath.Join(a, name), content)
+				if name == tt.file {
+					content = tt.content
+				}
+				if content != "-" {
+					write(t, filepath.Join(b, name), content)
+				}
+			}
+			err := builder.CompareFolders(a, b, m)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || err.Error() != tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
 	}
 }

@@ -30,8 +30,10 @@ const (
 	etcdSpareMiB = 2048
 )
 
-// containersDir is containerd's root.
-const containersDir = "/var/lib/containerd"
+// containersDir has a folder for each runtime. The image mounts them at
+// /var/lib/containerd and /var/lib/docker (var-lib-containerd.mount,
+// var-lib-docker.mount), so that both are under project quota.
+const containersDir = "/var/lib/containers"
 
 func etcdMiB(n node) int {
 	return n.spec.Etcd.QuotaGiB*1024 + etcdSpareMiB

@@ -140,6 +140,11 @@ func units(n node) []Unit {
 		"k8snode-bootstrap.service",
 		"kubelet.service",
 	)
+	if len(n.spec.Network.NTP) > 0 {
+		// time-sync.target waits for the first update, three minutes at most;
+		// a network without a server would lose them at every boot.
+		names = append(names, "chrony-wait.service")
+	}
 	if len(n.spec.SSHAuthorizedKeys) > 0 {
 		names = append(names, "ssh.service")
 	}

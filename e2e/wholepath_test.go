@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/k8snode/k8snode/internal/lab"
 	"github.com/k8snode/k8snode/internal/lab/wholepath"
+	"github.com/k8snode/k8snode/internal/qemu"
 )
 
 var (
@@ -29,7 +29,7 @@ func TestWholePath(t *testing.T) {
 	if *image == "" {
 		t.Skip("no -image: make test passes it")
 	}
-	accelerator, err := lab.ParseAccelerator(os.Getenv("K8SNODE_ACCEL"))
+	accelerator, err := qemu.ParseAccelerator(os.Getenv("K8SNODE_ACCEL"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -14,7 +15,9 @@ const (
 	DefaultCompressionLevel = 9
 	DefaultFileMode         = 0o644
 	DefaultDirectoryMode    = 0o755
+	DefaultProgramMode      = 0o755
 	DefaultContainerUser    = "0:0"
+	DefaultSectorSize       = 512
 )
 
 // Roles of a Container.
@@ -22,6 +25,9 @@ const (
 	RoleAll          = "all"
 	RoleControlPlane = "controlPlane"
 )
+
+// Outputs returns every output.
+func Outputs() []Output { return []Output{OutputRaw, OutputZstd, OutputPXE, OutputISO} }
 
 // Default returns the recipe with the fields that it leaves out filled in. The
 // receiver is not changed.
@@ -35,8 +41,14 @@ func (r Recipe) Default() Recipe {
 	if s.Disk.ESPMiB == 0 {
 		s.Disk.ESPMiB = DefaultESPMiB
 	}
+	if s.Disk.SectorSize == 0 {
+		s.Disk.SectorSize = DefaultSectorSize
+	}
 	if s.Disk.CompressionLevel == 0 {
 		s.Disk.CompressionLevel = DefaultCompressionLevel
+	}
+	if len(s.Outputs) == 0 {
+		s.Outputs = Outputs()
 	}
 	s.Modules = slices.Clone(s.Modules)
 	for i := range s.Modules {
@@ -44,6 +56,10 @@ func (r Recipe) Default() Recipe {
 		for j, p := range s.Modules[i].Programs {
 			s.Modules[i].Programs[j] = p.withDefaults()
 		}
+	}
+	s.Downloads = slices.Clone(s.Downloads)
+	for i, d := range s.Downloads {
+		s.Downloads[i] = d.withDefaults()
 	}
 	s.Containers = slices.Clone(s.Containers)
 	for i, c := range s.Containers {
@@ -76,9 +92,34 @@ func (p Program) withDefaults() Program {
 	return p
 }
 
+func (d Download) withDefaults() Download {
+	d.Name = downloadName(d.Name, d.Member, d.URL)
+	if d.Mode == 0 && d.Path != "" {
+		d.Mode = DefaultProgramMode
+	}
+	return d
+}
+
+// downloadName is the name of a download that has these fields.
+func downloadName(name, member, address string) string {
+	if name != "" {
+		return name
+	}
+	if member != "" {
+		return path.Base(member)
+	}
+	if u, err := url.Parse(address); err == nil && strings.Trim(u.Path, "/") != "" {
+		return path.Base(u.Path)
+	}
+	return ""
+}
+
 func (c Container) withDefaults() Container {
 	if c.Role == "" {
 		c.Role = RoleAll
+	}
+	if c.Image != "" || c.Layout != "" {
+		return c
 	}
 	if len(c.Entrypoint) == 0 && c.Path != "" {
 		c.Entrypoint = []string{c.Path}

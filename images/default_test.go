@@ -26,7 +26,8 @@ func TestParseMinimal(t *testing.T) {
 			Epoch:        time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC),
 			Distribution: images.Distribution{Suite: "trixie", Components: []string{"main"}},
 			Kernel:       images.Kernel{Package: "linux-image-amd64", Suite: "trixie-backports"},
-			Disk:         images.Disk{ESPMiB: 512, RootMiB: 1024, CompressionLevel: 9},
+			Disk:         images.Disk{ESPMiB: 512, RootMiB: 1024, SectorSize: 512, CompressionLevel: 9},
+			Outputs:      []images.Output{"raw", "zstd", "pxe", "iso"},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

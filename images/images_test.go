@@ -23,27 +23,51 @@ func TestEmbeddedRecipes(t *testing.T) {
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
-			folder, file, err := images.Open(name)
+			loaded, err := images.Load(name, images.LoadOptions{})
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("loading:\n%v", err)
 			}
-			data, err := fs.ReadFile(folder, file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			recipe, err := images.Parse("recipes/"+file, data)
-			if err != nil {
-				t.Fatalf("parsing:\n%v", err)
-			}
+			recipe := loaded.Recipe
 			if recipe.Metadata.Name != name {
-				t.Errorf("metadata.name is %q, the file is named %s", recipe.Metadata.Name, file)
+				t.Errorf("metadata.name is %q, the file is named %s.yaml", recipe.Metadata.Name, name)
 			}
 			for _, source := range sources(recipe) {
-				if info, err := fs.Stat(folder, source); err != nil || !info.Mode().IsRegular() {
+				if info, err := fs.Stat(loaded.Sources, source); err != nil || !info.Mode().IsRegular() {
 					t.Errorf("source %s: not a file beside the recipe (%v)", source, err)
 				}
 			}
 		})
+	}
+}
+
+// The released image has all that the compiled one has, at the same paths.
+func TestReleaseIsNode(t *testing.T) {
+	held := func(name string) map[string]string {
+		loaded, err := images.Load(name, images.LoadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths := map[string]string{}
+		for _, m := range loaded.Recipe.Spec.Modules {
+			for _, p := range m.Programs {
+				if p.Path != "" {
+					paths[p.Path] = "program"
+				}
+			}
+		}
+		for _, d := range loaded.Recipe.Spec.Downloads {
+			if d.SHA256URL == "" {
+				t.Errorf("%s: download %s is pinned in the recipe, where it is easily forgotten", name, d.Name)
+			}
+			paths[d.Path] = "program"
+		}
+		for _, c := range loaded.Recipe.Spec.Containers {
+			paths[c.Reference] = c.Role
+		}
+		return paths
+	}
+	if diff := cmp.Diff(held("node"), held("release")); diff != "" {
+		t.Errorf("-node +release:\n%s", diff)
 	}
 }
 

@@ -51,6 +51,37 @@ type Manifest struct {
 	Disk       DiskInfo   `json:"disk"`
 	Artifacts  []Artifact `json:"artifacts"`
 	Inputs     []Input    `json:"inputs"`
+	// Recipe is the merged recipe [Recipe.WithoutMirrors], and Files are those
+	// that it puts into the root, sorted by path: with both, an output folder
+	// can be verified with nothing else at hand.
+	Recipe *Recipe         `json:"recipe,omitempty"`
+	Files  []InstalledFile `json:"files,omitempty"`
+}
+
+// An InstalledFile is a regular file, a symbolic link or a folder of the root
+// that does not come from a package: one that the recipe describes, a program,
+// or the archive of a container image. Exactly one of SHA256, Symlink and
+// Directory is set.
+type InstalledFile struct {
+	// Path is absolute.
+	Path      string `json:"path"`
+	SHA256    string `json:"sha256,omitempty"`
+	Symlink   string `json:"symlink,omitempty"`
+	Directory bool   `json:"directory,omitempty"`
+	// Mode holds the permission bits with set-user-ID, set-group-ID and
+	// sticky, as chmod(2) has them. A symbolic link has none.
+	Mode uint32 `json:"mode,omitempty"`
+	UID  int    `json:"uid,omitempty"`
+	GID  int    `json:"gid,omitempty"`
+}
+
+// WithoutMirrors returns the recipe without the places that its inputs are
+// fetched from: they are another matter than what the image is, and may be
+// private.
+func (r Recipe) WithoutMirrors() Recipe {
+	r.Spec.Mirrors = nil
+	r.Spec.Distribution.Mirror = ""
+	return r
 }
 
 // Ignition names the Ignition in the image and the newest config
@@ -129,6 +160,9 @@ type BlockMap struct {
 	Version int `json:"version"`
 	// Size of the raw image in bytes.
 	Size int64 `json:"size"`
+	// SectorSize is the logical sector size in bytes of the disks that the
+	// image is for; zero means 512.
+	SectorSize int `json:"sectorSize,omitempty"`
 	// Blocks in ascending order of Offset, without overlap. The block at
 	// offset 0 holds the protective MBR and the primary GPT: a disk without
 	// it does not boot, so a writer writes it last.

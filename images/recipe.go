@@ -11,14 +11,18 @@ const (
 // A Recipe says what an image is. It holds no paths of the machine that bakes
 // it: relative paths are relative to the folder of the recipe.
 type Recipe struct {
+	// APIVersion is k8snode.io/v1alpha1.
 	APIVersion string `yaml:"apiVersion" json:"apiVersion"`
-	Kind       string `yaml:"kind" json:"kind"`
+	// Kind is Image.
+	Kind string `yaml:"kind" json:"kind"`
 	// Extends is an embedded recipe's name, or the path of a file relative to
 	// this one, that this recipe is laid over. A parsed recipe is merged and
 	// extends nothing.
-	Extends  string   `yaml:"extends" json:"extends,omitempty"`
+	Extends string `yaml:"extends" json:"extends,omitempty"`
+	// Metadata names the recipe.
 	Metadata Metadata `yaml:"metadata" json:"metadata"`
-	Spec     Spec     `yaml:"spec" json:"spec"`
+	// Spec is the content of the image.
+	Spec Spec `yaml:"spec" json:"spec"`
 }
 
 // Metadata names a recipe.
@@ -30,15 +34,24 @@ type Metadata struct {
 // Spec is the content of an image.
 type Spec struct {
 	// Epoch is the timestamp of every file and file system, RFC 3339.
-	Epoch        time.Time    `yaml:"epoch" json:"epoch"`
+	Epoch time.Time `yaml:"epoch" json:"epoch"`
+	// Distribution names the Debian archive that packages are taken from.
 	Distribution Distribution `yaml:"distribution" json:"distribution"`
-	Kernel       Kernel       `yaml:"kernel" json:"kernel"`
+	// Mirrors say where downloads and container images are fetched instead,
+	// by the beginning of their address: a URL such as https://dl.k8s.io to
+	// another URL, a registry such as registry.k8s.io to "host/path", with
+	// http:// before it if it does not speak https. The lock names the
+	// addresses that the recipe has, not the mirrors.
+	Mirrors map[string]string `yaml:"mirrors" json:"mirrors,omitempty"`
+	// Kernel selects the kernel, which must be newer than the suite's own.
+	Kernel Kernel `yaml:"kernel" json:"kernel"`
 	// Packages are Debian package names, "name" or "name/suite".
 	Packages []string `yaml:"packages" json:"packages"`
 	// Modules are Go modules whose programs are compiled into the image.
 	Modules []Module `yaml:"modules" json:"modules"`
 	// Downloads are programs and files from upstream's releases.
-	Downloads  []Download  `yaml:"downloads" json:"downloads,omitempty"`
+	Downloads []Download `yaml:"downloads" json:"downloads,omitempty"`
+	// Containers are images that the nodes have without a registry.
 	Containers []Container `yaml:"containers" json:"containers"`
 	// Sysctls become /usr/lib/sysctl.d/90-k8snode.conf, sorted by key.
 	Sysctls map[string]string `yaml:"sysctls" json:"sysctls"`
@@ -46,11 +59,16 @@ type Spec struct {
 	KernelModules []string `yaml:"kernelModules" json:"kernelModules"`
 	// Journald holds keys of the [Journal] section.
 	Journald map[string]string `yaml:"journald" json:"journald"`
-	Units    []Unit            `yaml:"units" json:"units"`
-	Files    []File            `yaml:"files" json:"files"`
-	Users    []User            `yaml:"users" json:"users"`
-	Disk     Disk              `yaml:"disk" json:"disk"`
-	// Outputs are what a bake makes, all of them by default.
+	// Units are systemd units: new ones, and changes of those of packages.
+	Units []Unit `yaml:"units" json:"units"`
+	// Files are files, symbolic links and folders of the root.
+	Files []File `yaml:"files" json:"files"`
+	// Users are system users.
+	Users []User `yaml:"users" json:"users"`
+	// Disk is the layout of the raw image.
+	Disk Disk `yaml:"disk" json:"disk"`
+	// Outputs are what a bake makes, all of them by default: raw, zstd, pxe
+	// and iso.
 	Outputs []Output `yaml:"outputs" json:"outputs,omitempty"`
 }
 
@@ -78,8 +96,10 @@ type Distribution struct {
 // Kernel selects the kernel. The build fails unless its version is newer than
 // the one that the base suite offers.
 type Kernel struct {
+	// Package is the kernel's package, for instance linux-image-amd64.
 	Package string `yaml:"package" json:"package"`
-	Suite   string `yaml:"suite" json:"suite"`
+	// Suite is the one that it is taken from, for instance trixie-backports.
+	Suite string `yaml:"suite" json:"suite"`
 	// Arguments are the kernel command line of an installed machine, after
 	// those that k8snode needs itself.
 	Arguments []string `yaml:"arguments" json:"arguments"`
@@ -88,8 +108,9 @@ type Kernel struct {
 // Module is a Go module whose programs are built with -trimpath and checked
 // by the checksum database.
 type Module struct {
-	// Module is the module path, Version an exact version.
-	Module  string `yaml:"module" json:"module"`
+	// Module is the module path.
+	Module string `yaml:"module" json:"module"`
+	// Version is an exact version, for instance v1.2.3.
 	Version string `yaml:"version" json:"version"`
 	// LocalReplaceVersion is the published version of the modules that the
 	// module's go.mod replaces by folders of its own repository (Kubernetes'
@@ -100,7 +121,9 @@ type Module struct {
 	// Tags are build tags.
 	Tags []string `yaml:"tags" json:"tags,omitempty"`
 	// LDFlags are -X assignments, "import/path.name=value".
-	LDFlags  []string  `yaml:"ldflags" json:"ldflags,omitempty"`
+	LDFlags []string `yaml:"ldflags" json:"ldflags,omitempty"`
+	// Programs are those that are taken from the module, at least one; they go
+	// through one compile.
 	Programs []Program `yaml:"programs" json:"programs"`
 }
 
@@ -119,8 +142,9 @@ type Program struct {
 	Path string `yaml:"path" json:"path,omitempty"`
 }
 
-// Download is one file of upstream's release, pinned by its digest. It is a
-// program that Container.Program may refer to, or goes to Path in the root.
+// Download is one file of upstream's release. It is a program that
+// Container.Program may refer to, or goes to Path in the root, or both.
+// Exactly one of SHA256 and SHA256URL is set.
 type Download struct {
 	// Name identifies the file in the recipe, by default the last element of
 	// Member or else of URL.
@@ -128,31 +152,40 @@ type Download struct {
 	// URL is http or https.
 	URL string `yaml:"url" json:"url"`
 	// SHA256 is the hexadecimal digest of what URL answers.
-	SHA256 string `yaml:"sha256" json:"sha256"`
+	SHA256 string `yaml:"sha256" json:"sha256,omitempty"`
+	// SHA256URL is where upstream publishes the digest: alone, or in the form
+	// of sha256sum(1) with the last element of URL as the name. It is read
+	// when the recipe is locked; the lock pins what it said.
+	SHA256URL string `yaml:"sha256URL" json:"sha256URL,omitempty"`
 	// Member is the path of the wanted file when URL is a tar archive (plain,
 	// gzip, xz or zstd) or a zip file.
 	Member string `yaml:"member" json:"member,omitempty"`
-	// Path in the root, with Mode 0755 by default. Empty means that only
-	// containers (or the initramfs) use the file.
+	// Path in the root. Empty means that only containers (or the initramfs)
+	// use the file.
 	Path string `yaml:"path" json:"path,omitempty"`
+	// Mode of the file in the root.
 	Mode uint32 `yaml:"mode" json:"mode,omitempty"`
 }
 
 // Container is a container image that is imported before the kubelet starts.
-// It is built while baking from Program, or taken whole from Image or Layout.
+// It is built while baking from Program, or taken whole from Image or Layout:
+// exactly one of the three is set, and all that is below Program in this list
+// belongs to it.
 type Container struct {
 	// Reference is the full name with tag, as kubeadm prints it.
 	Reference string `yaml:"reference" json:"reference"`
 	// Role says which nodes import it: "all" (the default) or "controlPlane".
 	Role string `yaml:"role" json:"role,omitempty"`
-	// Image is a reference by digest, "registry/name@sha256:…", that is pulled.
+	// Image is pulled from a registry: "registry/name@sha256:…", or
+	// "registry/name:tag", whose digest is asked for when the recipe is locked
+	// and pinned by the lock.
 	Image string `yaml:"image" json:"image,omitempty"`
 	// Layout is an OCI image layout beside the recipe, a folder with one image.
 	Layout string `yaml:"layout" json:"layout,omitempty"`
-	// Program is the name of a Program or Download; it goes to Path in the
-	// image.
+	// Program names a program of the modules, or a download.
 	Program string `yaml:"program" json:"program,omitempty"`
-	Path    string `yaml:"path" json:"path,omitempty"`
+	// Path is where the program goes in the image.
+	Path string `yaml:"path" json:"path,omitempty"`
 	// Entrypoint defaults to [Path].
 	Entrypoint []string `yaml:"entrypoint" json:"entrypoint,omitempty"`
 	// User is "uid:gid", by default 0:0.
@@ -167,53 +200,63 @@ type Container struct {
 
 // Unit is a systemd unit in /usr/lib/systemd/system.
 type Unit struct {
+	// Name of the unit with its type, for instance chrony.service.
 	Name string `yaml:"name" json:"name"`
 	// Source is a file beside the recipe; empty for a unit of a package.
 	Source string `yaml:"source" json:"source,omitempty"`
 	// Enabled writes a preset line; units without one stay disabled.
-	Enabled bool     `yaml:"enabled" json:"enabled,omitempty"`
+	Enabled bool `yaml:"enabled" json:"enabled,omitempty"`
+	// Dropins are files of the unit's .d folder.
 	Dropins []Dropin `yaml:"dropins" json:"dropins,omitempty"`
 }
 
 // Dropin is a file of a unit's .d folder.
 type Dropin struct {
-	Name   string `yaml:"name" json:"name"`
+	// Name ends in .conf.
+	Name string `yaml:"name" json:"name"`
+	// Source is a file beside the recipe.
 	Source string `yaml:"source" json:"source"`
 }
 
-// File is a regular file, a symbolic link or a folder of the root.
+// File is a regular file, a symbolic link or a folder of the root. Exactly one
+// of Contents, Source, Symlink and Directory is set.
 type File struct {
+	// Path is absolute.
 	Path string `yaml:"path" json:"path"`
-	// Exactly one of Contents, Source, Symlink and Directory is set. Source
-	// is a file beside the recipe.
-	Contents  string `yaml:"contents" json:"contents,omitempty"`
-	Source    string `yaml:"source" json:"source,omitempty"`
-	Symlink   string `yaml:"symlink" json:"symlink,omitempty"`
-	Directory bool   `yaml:"directory" json:"directory,omitempty"`
-	// Mode defaults to 0644, and to 0755 for a folder.
+	// Contents of a file, as text.
+	Contents string `yaml:"contents" json:"contents,omitempty"`
+	// Source is a file beside the recipe.
+	Source string `yaml:"source" json:"source,omitempty"`
+	// Symlink is what a symbolic link points to.
+	Symlink string `yaml:"symlink" json:"symlink,omitempty"`
+	// Directory makes a folder.
+	Directory bool `yaml:"directory" json:"directory,omitempty"`
+	// Mode is 0644 by default, and 0755 for a folder.
 	Mode uint32 `yaml:"mode" json:"mode,omitempty"`
 }
 
 // User is a system user, made by systemd-sysusers on first boot.
 type User struct {
+	// Name of the user and of its group.
 	Name string `yaml:"name" json:"name"`
 	// UID is also the group's ID; it is fixed so that a kept partition keeps
 	// its owner across images.
-	UID  int    `yaml:"uid" json:"uid"`
+	UID int `yaml:"uid" json:"uid"`
+	// Home is made by nobody; it is / by default.
 	Home string `yaml:"home" json:"home,omitempty"`
 }
 
 // Disk is the layout of the raw image, in MiB. State, etcd and container
 // partitions are made by Ignition at the disk's real size.
 type Disk struct {
-	// ESPMiB is the size of the EFI system partition, 512 by default.
+	// ESPMiB is the size of the EFI system partition.
 	ESPMiB int `yaml:"espMiB" json:"espMiB"`
 	// RootMiB is the size of the root partition, at least that of the root;
 	// a fixed size leaves room for a larger root of a later image.
 	RootMiB int `yaml:"rootMiB" json:"rootMiB"`
-	// SectorSize is 512 by default; 4096 is for disks with such logical
-	// sectors, which BIOS firmware cannot boot.
+	// SectorSize is the disk's logical sector size, 512 or 4096 bytes. BIOS
+	// firmware cannot boot a disk with 4096.
 	SectorSize int `yaml:"sectorSize" json:"sectorSize,omitempty"`
-	// CompressionLevel of the root's zstd, 9 by default.
+	// CompressionLevel of the root's zstd, 1 to 22.
 	CompressionLevel int `yaml:"compressionLevel" json:"compressionLevel"`
 }

@@ -20,15 +20,18 @@ func (r Recipe) Validate() report.Problems {
 	c.distribution(r.Spec.Distribution)
 	c.kernel(r.Spec.Kernel)
 	c.packages("spec.packages", r.Spec.Packages)
+	c.mirrors(r.Spec.Mirrors)
 	programs := c.modules(r.Spec.Modules)
+	c.downloads(r.Spec.Downloads, programs)
 	c.containers(r.Spec.Containers, programs)
 	c.sysctls(r.Spec.Sysctls, r.Spec.KernelModules)
 	c.kernelModules(r.Spec.KernelModules)
 	c.journald(r.Spec.Journald)
 	c.units(r.Spec.Units)
-	c.files(r.Spec.Files, r.Spec.Modules)
+	c.files(r.Spec)
 	c.users(r.Spec.Users)
 	c.disk(r.Spec.Disk)
+	c.outputs(r.Spec.Outputs)
 	return c.problems
 }
 
@@ -147,7 +150,10 @@ func (c *checker) kernel(k Kernel) {
 }
 
 // ownArguments are arguments that the builder sets itself.
-var ownArguments = []string{"root", "rootflags", "rootfstype", "roothash", "ignition.platform.id", "ignition.firstboot", "ro", "rw"}
+var ownArguments = []string{
+	"root", "rootflags", "rootfstype", "roothash", "ro", "rw", "rd.systemd.gpt_auto", "systemd.gpt_auto",
+	"ignition.platform.id", "ignition.firstboot", ArgRoot, ArgVerity, ArgState, ArgDisk,
+}
 
 func (c *checker) kernelArgument(path report.Path, argument string) {
 	name, _, _ := strings.Cut(argument, "=")
@@ -169,8 +175,11 @@ func (c *checker) packages(path report.Path, packages []string) {
 		name, suite, hasSuite := strings.Cut(p, "/")
 		if !packagePattern.MatchString(name) || (hasSuite && !suitePattern.MatchString(suite)) {
 			remedy := "write name or name/suite"
-			if strings.Contains(p, "=") {
+			switch {
+			case strings.Contains(p, "="):
 				remedy = "the lock pins versions; write name or name/suite"
+			case strings.HasPrefix(p, "-"):
+				remedy = "a hyphen removes a package of the recipe that this one extends"
 			}
 			c.add(at, fmt.Sprintf("%q is not the name of a Debian package", p), remedy)
 			continue
@@ -206,23 +215,52 @@ func isSystemUID(uid int) bool {
 // userPattern is the strict form of systemd's "User/Group Name Syntax".
 var userPattern = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,30}$`)
 
+// A FAT32 file system has at least 65525 clusters, each of at least one
+// sector; two kernels with their initramfs need more than that of 512 bytes.
+const (
+	minESPMiB     = 128
+	minESP4096MiB = 260
+	maxESPMiB     = 4096
+)
+
 func (c *checker) disk(d Disk) {
 	const path report.Path = "spec.disk"
+	minESP := minESPMiB
+	switch d.SectorSize {
+	case 512:
+	case 4096:
+		minESP = minESP4096MiB
+	default:
+		c.add(path.Field("sectorSize"), fmt.Sprintf("%d is not the size of a sector", d.SectorSize), "use 512 or 4096")
+	}
 	for _, size := range []struct {
 		field           string
 		value, min, max int
 	}{
-		// A FAT32 file system has at least 65525 clusters; two kernels with
-		// their initramfs need more.
-		{"espMiB", d.ESPMiB, 128, 4096},
+		{"espMiB", d.ESPMiB, minESP, maxESPMiB},
 		{"rootMiB", d.RootMiB, 64, 64 * 1024},
 		{"compressionLevel", d.CompressionLevel, 1, 22},
 	} {
 		switch at := path.Field(size.field); {
 		case size.value == 0:
 			c.add(at, "missing", fmt.Sprintf("use %d to %d", size.min, size.max))
+		case size.field == "espMiB" && size.value < size.min && size.value >= minESPMiB:
+			c.add(at, fmt.Sprintf("with sectors of 4096 bytes, a FAT32 file system does not fit into %d MiB", size.value),
+				fmt.Sprintf("use %d to %d", size.min, size.max))
 		case size.value < size.min || size.value > size.max:
 			c.add(at, fmt.Sprintf("%d is out of range", size.value), fmt.Sprintf("use %d to %d", size.min, size.max))
 		}
+	}
+}
+
+func (c *checker) outputs(outputs []Output) {
+	names := seen{}
+	for i, output := range outputs {
+		at := report.Path("spec.outputs").Index(i)
+		if !slices.Contains(Outputs(), output) {
+			c.add(at, fmt.Sprintf("unknown output %q", output), "use raw, zstd, pxe or iso")
+			continue
+		}
+		c.unique(names, at, string(output))
 	}
 }

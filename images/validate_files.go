@@ -81,23 +81,32 @@ func (c *checker) units(units []Unit) {
 	}
 }
 
-func (c *checker) files(files []File, modules []Module) {
+func (c *checker) files(s Spec) {
 	paths := seen{}
-	for i, m := range modules {
+	for i, m := range s.Modules {
 		for j, p := range m.Programs {
 			if p.Path != "" {
 				c.unique(paths, report.Path("spec.modules").Index(i).Field("programs").Index(j).Field("path"), p.Path)
 			}
 		}
 	}
-	for i, f := range files {
+	for i, d := range s.Downloads {
+		if d.Path != "" {
+			c.unique(paths, report.Path("spec.downloads").Index(i).Field("path"), d.Path)
+		}
+	}
+	for i, f := range s.Files {
 		at := report.Path("spec.files").Index(i)
 		if c.absolute(at.Field("path"), f.Path) {
 			c.unique(paths, at.Field("path"), f.Path)
 			c.allowedPath(at.Field("path"), f)
 		}
 		c.content(at, f)
-		c.mode(at.Field("mode"), f)
+		if f.Symlink != "" && f.Mode != 0 {
+			c.add(at.Field("mode"), "a symbolic link has no mode", "remove it")
+		} else {
+			c.mode(at.Field("mode"), f.Mode)
+		}
 	}
 }
 
@@ -124,14 +133,12 @@ func (c *checker) content(at report.Path, f File) {
 	}
 }
 
-func (c *checker) mode(at report.Path, f File) {
+func (c *checker) mode(at report.Path, mode uint32) {
 	switch {
-	case f.Symlink != "" && f.Mode != 0:
-		c.add(at, "a symbolic link has no mode", "remove it")
-	case f.Mode > 0o7777:
-		c.add(at, fmt.Sprintf("%#o is not a file mode", f.Mode), "use at most 07777")
-	case f.Mode&0o002 != 0 && f.Mode&0o1000 == 0:
-		c.add(at, fmt.Sprintf("%#o lets every user write", f.Mode), "remove the last digit's 2")
+	case mode > 0o7777:
+		c.add(at, fmt.Sprintf("%#o is not a file mode", mode), "use at most 07777")
+	case mode&0o002 != 0 && mode&0o1000 == 0:
+		c.add(at, fmt.Sprintf("%#o lets every user write", mode), "remove the last digit's 2")
 	}
 }
 

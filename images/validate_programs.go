@@ -2,9 +2,7 @@ package images
 
 import (
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -96,54 +94,5 @@ func (c *checker) program(path report.Path, m Module, p Program, programs seen) 
 	}
 	if p.Path != "" {
 		c.absolute(path.Field("path"), p.Path)
-	}
-}
-
-var (
-	referencePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-	ownerPattern     = regexp.MustCompile(`^(0|[1-9][0-9]{0,8}):(0|[1-9][0-9]{0,8})$`)
-)
-
-func (c *checker) containers(containers []Container, programs seen) {
-	references := seen{}
-	for i, container := range containers {
-		path := report.Path("spec.containers").Index(i)
-		at := path.Field("reference")
-		switch {
-		case !c.required(at, container.Reference, ""):
-		case !referencePattern.MatchString(container.Reference):
-			c.add(at, fmt.Sprintf("%q is not a full image reference", container.Reference),
-				"write registry/name:tag, as kubeadm config images list prints it")
-		case strings.HasSuffix(container.Reference, ":latest"):
-			c.add(at, "the kubelet pulls images with the tag latest, whatever the node has", "use the tag of a version")
-		default:
-			c.unique(references, at, container.Reference)
-		}
-		if container.Role != RoleAll && container.Role != RoleControlPlane {
-			c.add(path.Field("role"), fmt.Sprintf("unknown role %q", container.Role), "use all or controlPlane")
-		}
-		if c.required(path.Field("program"), container.Program, "name a program of spec.modules") {
-			if _, ok := programs[container.Program]; !ok {
-				c.add(path.Field("program"), fmt.Sprintf("no module has a program %q", container.Program), "name a program of spec.modules")
-			}
-		}
-		c.absolute(path.Field("path"), container.Path)
-		for j, word := range container.Entrypoint {
-			if word == "" {
-				c.add(path.Field("entrypoint").Index(j), "an empty word", "")
-			}
-		}
-		if !ownerPattern.MatchString(container.User) {
-			c.add(path.Field("user"), fmt.Sprintf("%q is not uid:gid", container.User), "write two numbers, for instance 65534:65534")
-		}
-		c.packages(path.Field("packages"), container.Packages)
-		for _, link := range slices.Sorted(maps.Keys(container.Links)) {
-			at := path.Field("links").Field(link)
-			c.absolute(at, link)
-			c.required(at, container.Links[link], "write what the link points to")
-			if link == container.Path {
-				c.add(at, "the program itself is at this path", "")
-			}
-		}
 	}
 }

@@ -2,10 +2,11 @@
 # Runs the tests in stages, stops at the first that fails, and says how long
 # each took.
 #
-# usage: test.sh [lint|unit|race|bake|wholepath]...      (default: all)
+# usage: test.sh [lint|unit|race|bake|boot|wholepath|boots]...
+#        (default: all but boots, which is every boot there is)
 #
-# The whole path uses the image in $OUT (out/node), which bake makes from the
-# recipe $RECIPE (node). K8SNODE_ACCEL=kvm uses /dev/kvm.
+# The boots and the whole path use the image in $OUT (out/node), which bake
+# makes from the recipe $RECIPE (node). K8SNODE_ACCEL=kvm uses /dev/kvm.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -26,11 +27,23 @@ stage_race() {
 
 stage_bake() { make --no-print-directory image "RECIPE=$recipe" "OUT=$out"; }
 
-stage_wholepath() {
+# e2e runs the tests of the machines whose names match.
+e2e() {
 	go test -c -o bin/e2e.test ./e2e
-	as_root bin/e2e.test -test.v -test.timeout=90m \
-		-image "$out" -k8snode bin/k8snode -bake-took "${bake_took}ms"
+	as_root bin/e2e.test -test.v -test.timeout=90m -test.run "$1" \
+		-image "$out" -recipe "$recipe" -k8snode bin/k8snode "${@:2}"
 }
+
+# The long boot, and the shortest with the other firmware.
+stage_boot() { e2e '^TestBoot$/^(kubernetes|disk-bios)$'; }
+
+# Every boot; the disk with large sectors is another image.
+stage_boots() {
+	bin/k8snode bake --recipe "$recipe" --set spec.disk.sectorSize=4096 --out "$out-4096" --agent bin/k8snode-agent
+	e2e '^TestBoot' -image-4096 "$out-4096"
+}
+
+stage_wholepath() { e2e '^TestWholePath$' -bake-took "${bake_took}ms"; }
 
 finish() {
 	status=$?
@@ -42,11 +55,11 @@ finish() {
 
 began=$(now)
 trap finish EXIT
-[ $# -gt 0 ] || set -- lint unit race bake wholepath
+[ $# -gt 0 ] || set -- lint unit race bake boot wholepath
 scripts/host-packages.sh bake test
 for stage in "$@"; do
 	if ! declare -F "stage_$stage" >/dev/null; then
-		echo "usage: test.sh [lint|unit|race|bake|wholepath]..." >&2
+		echo "usage: test.sh [lint|unit|race|bake|boot|wholepath|boots]..." >&2
 		exit 2
 	fi
 	printf '==> %s\n' "$stage"

@@ -17,7 +17,7 @@ type Target interface {
 	io.WriterAt
 	io.Closer
 	// Zero makes a range read as zeros; offset and length are multiples of
-	// SectorSize.
+	// the disk's logical sector size.
 	Zero(ctx context.Context, offset, length int64) error
 	// Sync returns when everything that was written is on the medium.
 	Sync() error

@@ -11,6 +11,7 @@
 // checksums and bounds are right.
 //
 // It does not partition, format or mount: the image brings its table, and
-// Ignition makes the file systems. Only disks with logical sectors of 512
-// bytes are supported; [Disk.LogicalSector] is there for the caller to check.
+// Ignition makes the file systems. Sectors of 512 and 4096 bytes are
+// supported; whether an image is for the sectors of a disk
+// ([Disk.LogicalSector]) is the caller's to check.
 package disk

@@ -9,12 +9,20 @@ import (
 	"unicode/utf16"
 )
 
-// SectorSize is the only logical sector size that images are made for.
-const SectorSize = 512
+// The logical sector sizes that images are made for.
+const (
+	// SectorSize is that of an image that does not say otherwise.
+	SectorSize = 512
+	// LargeSector is that of disks without 512-byte emulation.
+	LargeSector = 4096
+)
 
-// GPTSize is where a primary GPT with 128 entries ends: the protective MBR,
-// the header and 32 sectors of entries.
-const GPTSize = 34 * SectorSize
+// entriesSize is the size of the 128 entries that every tool makes.
+const entriesSize = 128 * 128
+
+// GPTSize returns where a primary GPT with 128 entries ends on a disk with
+// sectors of that size: the protective MBR, the header and the entries.
+func GPTSize(sector int) int64 { return int64(2*sector) + entriesSize }
 
 // Bounds of what a table may hold; UEFI 2.10, section 5.3.2, asks for at
 // least 16 KiB of entries, and no tool makes more than 128.
@@ -39,19 +47,22 @@ type Partition struct {
 	Start, Size int64
 }
 
-// ReadTable parses the primary GPT at the front of r and checks both of its
-// checksums.
-func ReadTable(r io.ReaderAt) (Table, error) {
-	t, err := readTable(r)
+// ReadTable parses the primary GPT at the front of r, a disk with logical
+// sectors of that size in bytes, and checks both of its checksums.
+func ReadTable(r io.ReaderAt, sector int) (Table, error) {
+	t, err := readTable(r, sector)
 	if err != nil {
 		return Table{}, fmt.Errorf("reading partition table: %w", err)
 	}
 	return t, nil
 }
 
-func readTable(r io.ReaderAt) (Table, error) {
+func readTable(r io.ReaderAt, sector int) (Table, error) {
+	if sector != SectorSize && sector != LargeSector {
+		return Table{}, fmt.Errorf("sectors of %d bytes are not supported, want %d or %d", sector, SectorSize, LargeSector)
+	}
 	header := make([]byte, SectorSize)
-	if _, err := r.ReadAt(header, SectorSize); err != nil {
+	if _, err := r.ReadAt(header, int64(sector)); err != nil {
 		return Table{}, fmt.Errorf("reading header: %w", err)
 	}
 	le := binary.LittleEndian
@@ -75,7 +86,7 @@ func readTable(r io.ReaderAt) (Table, error) {
 		return Table{}, fmt.Errorf("entries at sector %d are out of range", entriesLBA)
 	}
 	entries := make([]byte, count*size)
-	if _, err := r.ReadAt(entries, int64(entriesLBA)*SectorSize); err != nil && count > 0 {
+	if _, err := r.ReadAt(entries, int64(entriesLBA)*int64(sector)); err != nil && count > 0 {
 		return Table{}, fmt.Errorf("reading entries: %w", err)
 	}
 	if got, want := crc32.ChecksumIEEE(entries), le.Uint32(header[88:]); got != want {
@@ -88,7 +99,7 @@ func readTable(r io.ReaderAt) (Table, error) {
 			continue
 		}
 		first, last := le.Uint64(entry[32:]), le.Uint64(entry[40:])
-		if first > last || last > 1<<53 {
+		if first > last || last > 1<<50 {
 			return Table{}, fmt.Errorf("partition %d: sectors %d to %d are out of range", i+1, first, last)
 		}
 		t.Partitions = append(t.Partitions, Partition{
@@ -96,8 +107,8 @@ func readTable(r io.ReaderAt) (Table, error) {
 			Label:  label(entry[56:128]),
 			Type:   guid(entry[:16]),
 			GUID:   guid(entry[16:32]),
-			Start:  int64(first) * SectorSize,
-			Size:   int64(last-first+1) * SectorSize,
+			Start:  int64(first) * int64(sector),
+			Size:   int64(last-first+1) * int64(sector),
 		})
 	}
 	return t, nil

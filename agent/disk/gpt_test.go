@@ -29,7 +29,7 @@ func gpt() []byte {
 }
 
 func TestReadTable(t *testing.T) {
-	got, err := disk.ReadTable(bytes.NewReader(gpt()))
+	got, err := disk.ReadTable(bytes.NewReader(gpt()), disk.SectorSize)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +52,37 @@ func TestReadTable(t *testing.T) {
 	}
 	if _, err := got.Labelled("x"); err == nil || err.Error() != `partition table has 0 partitions labelled "x", want 1` {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestReadTableLargeSectors(t *testing.T) {
+	large := disktest.GPTOf(disk.LargeSector, [16]byte{3: 0x49}, disktest.Partition{Label: "esp", GUID: [16]byte{1}, Start: 2 * mib, Size: mib})
+	got, err := disk.ReadTable(bytes.NewReader(large), disk.LargeSector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := disk.Table{
+		GUID: "49000000-0000-0000-0000-000000000000",
+		Partitions: []disk.Partition{{
+			Number: 1, Label: "esp", Type: "000000af-0000-0000-0000-000000000000",
+			GUID: "00000001-0000-0000-0000-000000000000", Start: 2 * mib, Size: mib,
+		}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, tt := range []struct {
+		data   []byte
+		sector int
+		want   string
+	}{
+		{large, disk.SectorSize, "reading partition table: no GPT header"},
+		{gpt(), disk.LargeSector, "reading partition table: no GPT header"},
+		{gpt(), 520, "reading partition table: sectors of 520 bytes are not supported, want 512 or 4096"},
+	} {
+		if _, err := disk.ReadTable(bytes.NewReader(tt.data), tt.sector); err == nil || err.Error() != tt.want {
+			t.Errorf("got %v, want %s", err, tt.want)
+		}
 	}
 }
 
@@ -84,7 +115,7 @@ func TestReadTableErrors(t *testing.T) {
 		}, "reading partition table: partition 1: sectors 2048 to 18446744073709551615 are out of range"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := disk.ReadTable(bytes.NewReader(tt.change(gpt())))
+			_, err := disk.ReadTable(bytes.NewReader(tt.change(gpt())), disk.SectorSize)
 			if err == nil || len(err.Error()) < len(tt.want) || err.Error()[:len(tt.want)] != tt.want {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
@@ -100,7 +131,7 @@ func FuzzReadTable(f *testing.F) {
 		if len(data) >= 2*disk.SectorSize {
 			reseal(data)
 		}
-		table, err := disk.ReadTable(bytes.NewReader(data))
+		table, err := disk.ReadTable(bytes.NewReader(data), disk.SectorSize)
 		if err != nil && len(table.Partitions) > 0 {
 			t.Error("an error came with partitions")
 		}

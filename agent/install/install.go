@@ -137,6 +137,9 @@ func (in *installer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := CheckSectors(blocks, target); err != nil {
+		return fmt.Errorf("selecting disk: %w", err)
+	}
 	layout, err := NewLayout(blocks, target.Size)
 	if err != nil {
 		return fmt.Errorf("installing on %s: %w", target, err)
@@ -177,10 +180,6 @@ func (in *installer) selectDisk(ctx context.Context, want api.DiskSelection) (di
 		if err != nil {
 			return disk.Disk{}, fmt.Errorf("selecting disk: %w", err)
 		}
-		if d.LogicalSector != disk.SectorSize {
-			return disk.Disk{}, fmt.Errorf("selecting disk: %s has logical sectors of %d bytes, images need %d: "+
-				"reformat it with 512-byte sectors if it can (nvme format, sg_format)", d, d.LogicalSector, disk.SectorSize)
-		}
 		return d, nil
 	}
 }
@@ -216,7 +215,7 @@ func moveBackupTableArgs(device string) []string { return []string{"--move-secon
 // stubAt finds the seed partition in the image's own table and encodes the
 // stub for it.
 func stubAt(first []byte, blocks images.BlockMap, stub []byte) (Range, []byte, error) {
-	table, err := disk.ReadTable(bytes.NewReader(first))
+	table, err := disk.ReadTable(bytes.NewReader(first), blocks.SectorSize)
 	if err != nil {
 		return Range{}, nil, fmt.Errorf("the image is unusable: %w", err)
 	}

@@ -15,7 +15,9 @@ const (
 	gib = 1 << 30
 
 	// headSize is what is written last: boot code, table header and the first
-	// entries. It is one page, so no disk is left with half of it.
+	// entries; on a disk with large sectors the protective MBR alone, without
+	// which nothing believes the table. It is one page, so no disk is left with
+	// half of it.
 	headSize = 4096
 	// eraseSize is zeroed at both ends first.
 	eraseSize = mib
@@ -39,11 +41,15 @@ type Layout struct {
 }
 
 // ParseBlockMap reads a block map and checks everything that the writer relies
-// on: bounds, order, and that one block holds the whole primary table.
+// on: bounds, order, and that one block holds the whole primary table. The
+// sector size of the result is never zero.
 func ParseBlockMap(data []byte) (images.BlockMap, error) {
 	var m images.BlockMap
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, fmt.Errorf("reading block map: %w", err)
+	}
+	if m.SectorSize == 0 {
+		m.SectorSize = disk.SectorSize
 	}
 	if err := checkBlockMap(m); err != nil {
 		return m, fmt.Errorf("reading block map: %w", err)
@@ -55,10 +61,14 @@ func checkBlockMap(m images.BlockMap) error {
 	if m.Version != 1 {
 		return fmt.Errorf("version %d is not supported, want 1", m.Version)
 	}
-	if m.Size <= 0 || m.Size%disk.SectorSize != 0 {
-		return fmt.Errorf("size %d is not a multiple of %d", m.Size, disk.SectorSize)
+	if m.SectorSize != disk.SectorSize && m.SectorSize != disk.LargeSector {
+		return fmt.Errorf("sector size %d is not supported, want %d or %d", m.SectorSize, disk.SectorSize, disk.LargeSector)
 	}
-	if len(m.Blocks) == 0 || m.Blocks[0].Offset != 0 || m.Blocks[0].Length < disk.GPTSize {
+	sector := int64(m.SectorSize)
+	if m.Size <= 0 || m.Size%sector != 0 {
+		return fmt.Errorf("size %d is not a multiple of %d", m.Size, sector)
+	}
+	if len(m.Blocks) == 0 || m.Blocks[0].Offset != 0 || m.Blocks[0].Length < disk.GPTSize(m.SectorSize) {
 		return errors.New("the block at offset 0 does not hold the partition table")
 	}
 	end := int64(0)
@@ -66,8 +76,8 @@ func checkBlockMap(m images.BlockMap) error {
 		switch sum, err := hex.DecodeString(b.SHA256); {
 		case b.Offset < end:
 			return fmt.Errorf("block %d: offset %d is before the end of the previous block", i, b.Offset)
-		case b.Offset%disk.SectorSize != 0 || b.Length%disk.SectorSize != 0:
-			return fmt.Errorf("block %d: offset and length are not multiples of %d", i, disk.SectorSize)
+		case b.Offset%sector != 0 || b.Length%sector != 0:
+			return fmt.Errorf("block %d: offset and length are not multiples of %d", i, sector)
 		case b.Length <= 0 || b.Length > maxBlock || b.Length > m.Size-b.Offset:
 			return fmt.Errorf("block %d: length %d is out of range", i, b.Length)
 		case b.StoredLength <= 0 || b.StoredLength > maxBlock || b.StoredOffset < 0 || b.StoredOffset > 1<<53:
@@ -78,6 +88,17 @@ func checkBlockMap(m images.BlockMap) error {
 		end = b.Offset + b.Length
 	}
 	return nil
+}
+
+// CheckSectors says what to do when the image is for other sectors than the
+// disk has: its partition table would not be found.
+func CheckSectors(m images.BlockMap, d disk.Disk) error {
+	if d.LogicalSector == m.SectorSize {
+		return nil
+	}
+	return fmt.Errorf("%s has logical sectors of %d bytes, the image is for %d: "+
+		"bake an image with spec.disk.sectorSize %d, or reformat the disk if it can (nvme format, sg_format)",
+		d, d.LogicalSector, m.SectorSize, d.LogicalSector)
 }
 
 // NewLayout computes what to do to a disk of diskSize bytes, or says why the

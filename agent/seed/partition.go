@@ -4,82 +4,102 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/k8snode/k8snode/agent/disk"
-	"github.com/k8snode/k8snode/images"
-	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
-// ByLabel is udev's link to the seed partition. With several imaged disks in
-// one machine it leads to any of them: prefer [Locate].
-const ByLabel = "/dev/disk/by-partlabel/" + images.LabelSeed
-
-// A Partition is where a seed is.
+// A Partition is where something is on a disk.
 type Partition struct {
 	// Device is the path of a block device, or of a file.
 	Device string
 	// Offset and Size are in bytes; a Size of zero means up to the end.
 	Offset, Size int64
+	// GUID is the partition's, lower-case.
+	GUID string
 }
 
-// Locate finds the seed partition of the disk that carries the partition
-// rootGUID, among the disks of the system below root ("" is the running one).
-// Two disks with that partition are an error: which of them was booted cannot
-// be told.
-func Locate(root, rootGUID string) (Partition, error) {
+// A tabled is a disk with a partition table.
+type tabled struct {
+	root  string
+	disk  disk.Disk
+	table disk.Table
+}
+
+// tables returns every disk of the machine that has a table. Other disks may
+// have any content, or be out of order.
+func tables(root string) ([]tabled, error) {
 	disks, err := disk.List(root)
 	if err != nil {
-		return Partition{}, fmt.Errorf("locating seed partition: %w", err)
+		return nil, err
 	}
-	var found []Partition
+	var found []tabled
 	for _, d := range disks {
 		if disk.NotADisk(d) != "" || d.Size == 0 {
 			continue
 		}
-		t, err := readTable(filepath.Join("/", root, d.Path))
-		// Other disks may have any table, or none, or be out of order.
-		if err != nil || !t.Has(strings.ToLower(rootGUID)) {
-			continue
+		if t, err := readTable(filepath.Join("/", root, d.Path), d.LogicalSector); err == nil {
+			found = append(found, tabled{root, d, t})
 		}
-		p, err := t.Labelled(images.LabelSeed)
-		if err != nil {
-			return Partition{}, fmt.Errorf("locating seed partition on %s: %w", d.Path, err)
+	}
+	return found, nil
+}
+
+// findImage returns the one disk that has the partition rootGUID. Several are
+// an error: which of them was booted cannot be told.
+func findImage(root, rootGUID string) (tabled, error) {
+	all, err := tables(root)
+	if err != nil {
+		return tabled{}, err
+	}
+	var found []tabled
+	var paths []string
+	for _, d := range all {
+		if d.table.Has(strings.ToLower(rootGUID)) {
+			found = append(found, d)
+			paths = append(paths, d.disk.Path)
 		}
-		found = append(found, onDevice(root, d, p))
 	}
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return Partition{}, fmt.Errorf("locating seed partition: no disk has the root partition %s", rootGUID)
-	default:
-		var devices []string
-		for _, p := range found {
-			devices = append(devices, p.Device)
-		}
-		return Partition{}, fmt.Errorf("locating seed partition: several disks have the root partition %s (%s): "+
-			"erase or remove the ones that this machine shall not boot", rootGUID, strings.Join(devices, ", "))
+		return tabled{}, fmt.Errorf("no disk has the root partition %s", rootGUID)
 	}
+	return tabled{}, fmt.Errorf("several disks have the root partition %s (%s): "+
+		"erase or remove the ones that this machine shall not boot", rootGUID, strings.Join(paths, ", "))
 }
 
-func readTable(path string) (disk.Table, error) {
+func readTable(path string, sector int) (disk.Table, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return disk.Table{}, err
 	}
 	defer f.Close()
-	return disk.ReadTable(f)
+	return disk.ReadTable(f, sector)
+}
+
+// partition returns the partition with a label and whether there is one.
+func (d tabled) partition(label string) (Partition, bool, error) {
+	for _, p := range d.table.Partitions {
+		if p.Label != label {
+			continue
+		}
+		if _, err := d.table.Labelled(label); err != nil {
+			return Partition{}, false, fmt.Errorf("%s: %w", d.disk.Path, err)
+		}
+		return onDevice(d.root, d.disk, p), true, nil
+	}
+	return Partition{}, false, nil
 }
 
 // onDevice prefers the partition's own device node: the kernel may forbid
 // writing to a disk of which a partition is mounted.
 func onDevice(root string, d disk.Disk, p disk.Partition) Partition {
-	whole := Partition{Device: filepath.Join("/", root, d.Path), Offset: p.Start, Size: p.Size}
+	whole := Partition{Device: filepath.Join("/", root, d.Path), Offset: p.Start, Size: p.Size, GUID: p.GUID}
 	numbers, err := filepath.Glob(filepath.Join("/", root, "sys/block", strings.ReplaceAll(d.Name, "/", "!"), "*/partition"))
 	if err != nil {
 		return whole
@@ -92,7 +112,7 @@ func onDevice(root string, d disk.Disk, p disk.Partition) Partition {
 		name := strings.ReplaceAll(filepath.Base(filepath.Dir(file)), "!", "/")
 		node := filepath.Join("/", root, "dev", name)
 		if _, err := os.Stat(node); err == nil {
-			return Partition{Device: node, Size: p.Size}
+			return Partition{Device: node, Size: p.Size, GUID: p.GUID}
 		}
 	}
 	return whole
@@ -113,49 +133,33 @@ func Read(p Partition) ([]byte, error) {
 	return payload, nil
 }
 
-// Extract writes the payload to out with mode 0600 and makes the empty file
-// marker. An empty partition is no error and makes neither file: the node was
-// set up on an earlier boot.
-func Extract(p Partition, out, marker string) error {
-	payload, err := Read(p)
-	if errors.Is(err, ErrEmpty) {
-		return nil
-	}
+// Erase writes zeros over the whole partition and waits until they are on the
+// medium. The header is the last to go: as long as anything of the seed is
+// left, a reader finds a seed that is corrupt, not an empty partition.
+func Erase(p Partition) error {
+	f, size, err := open(p, os.O_WRONLY)
 	if err != nil {
-		return err
+		return fmt.Errorf("erasing seed: %w", err)
 	}
-	if err := atomicfile.Write(out, payload, 0o600); err != nil {
-		return fmt.Errorf("extracting seed: %w", err)
+	defer f.Close()
+	head := min(size, 4096)
+	if err := errors.Join(zero(f, p.Offset+head, size-head), f.Sync()); err != nil {
+		return fmt.Errorf("erasing seed: %w", err)
 	}
-	if err := atomicfile.Write(marker, nil, 0o644); err != nil {
-		return fmt.Errorf("extracting seed: %w", err)
+	if err := errors.Join(zero(f, p.Offset, head), f.Sync()); err != nil {
+		return fmt.Errorf("erasing seed: %w", err)
 	}
 	return nil
 }
 
-// Scrub writes zeros over the whole partition, waits until they are on the
-// medium, and removes the files in leftovers, which hold what the seed led to.
-func Scrub(p Partition, leftovers ...string) error {
-	f, size, err := open(p, os.O_WRONLY)
-	if err != nil {
-		return fmt.Errorf("scrubbing seed: %w", err)
-	}
-	defer f.Close()
+func zero(f *os.File, offset, length int64) error {
 	zeros := make([]byte, 1<<20)
-	for done := int64(0); done < size; {
-		n, err := f.WriteAt(zeros[:min(size-done, int64(len(zeros)))], p.Offset+done)
+	for length > 0 {
+		n, err := f.WriteAt(zeros[:min(length, int64(len(zeros)))], offset)
 		if err != nil {
-			return fmt.Errorf("scrubbing seed: %w", err)
+			return err
 		}
-		done += int64(n)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("scrubbing seed: %w", err)
-	}
-	for _, path := range leftovers {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("scrubbing seed: %w", err)
-		}
+		offset, length = offset+int64(n), length-int64(n)
 	}
 	return nil
 }

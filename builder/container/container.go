@@ -233,21 +233,5 @@ func tarDir(dst, dir string, epoch time.Time) error {
 		}
 		entries = append(entries, e)
 	}
-	t, err := tree.New(entries)
-	if err != nil {
-		return err
-	}
-	f, err := os.Create(dst)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	w := tar.NewWriter(f)
-	if err := t.WriteTar(w, epoch); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	return f.Close()
+	return writeTar(dst, entries, epoch)
 }

@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/k8snode/k8snode/builder/source"
 )
@@ -32,7 +35,7 @@ type BaseOptions struct {
 
 // BaseTools are the host programs that this package runs.
 func BaseTools() []string {
-	return []string{"mmdebstrap", "unshare", "chroot", "tar", "mksquashfs", "dpkg-deb"}
+	return []string{"mmdebstrap", "unshare", "chroot", "tar", "dpkg-deb"}
 }
 
 // Base installs the packages into an empty root and returns the path of a tar
@@ -80,13 +83,17 @@ func localArchive(dir, suite string, epoch time.Time, debs []source.Deb, cache s
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	fields, err := controls(debs, cache)
+	if err != nil {
+		return err
+	}
 	var list bytes.Buffer
-	for _, d := range debs {
+	for i, d := range debs {
 		name := fmt.Sprintf("%s_%s_%s.deb", d.Package, strings.ReplaceAll(d.Version, ":", "%3a"), d.Architecture)
 		if err := os.Symlink(cache.Path(d.SHA256), filepath.Join(dir, name)); err != nil {
 			return err
 		}
-		list.WriteString(d.Paragraph("./"+name) + "\n")
+		list.WriteString(d.Paragraph(fields[i], "./"+name) + "\n")
 	}
 	// mmdebstrap looks for the essential packages of its suite by name.
 	release := fmt.Sprintf("Suite: %[1]s\nCodename: %[1]s\nArchitectures: amd64\nComponents: main\nDate: %[2]s\nSHA256:\n %[3]s %[4]d Packages\n",
@@ -95,4 +102,22 @@ func localArchive(dir, suite string, epoch time.Time, debs []source.Deb, cache s
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "Packages"), list.Bytes(), 0o644)
+}
+
+// controls returns the fields of each package: the lock pins the package, which
+// says itself what it needs.
+func controls(debs []source.Deb, cache source.Cache) ([]string, error) {
+	fields := make([]string, len(debs))
+	var g errgroup.Group
+	g.SetLimit(runtime.NumCPU())
+	for i, d := range debs {
+		g.Go(func() (err error) {
+			fields[i], err = source.Control(cache.Path(d.SHA256))
+			if err != nil {
+				return fmt.Errorf("package %s: %w", d.Package, err)
+			}
+			return nil
+		})
+	}
+	return fields, g.Wait()
 }

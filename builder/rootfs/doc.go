@@ -6,7 +6,8 @@
 // [Base] installs locked packages with mmdebstrap from a local archive and
 // leaves a tar archive. [Initramfs] unpacks it, adds our dracut module with
 // Ignition and the agent, and runs dracut in it. [Squashfs] lays the recipe's
-// tree over the base archive and packs the result, without unpacking.
+// tree over the base archive and packs the result, without unpacking. [Grub]
+// makes boot images in the unpacked root of the initramfs.
 //
 // # Promises
 //

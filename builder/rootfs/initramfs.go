@@ -48,6 +48,8 @@ type Boot struct {
 	Kernel, Initrd string
 	// Version is the kernel's release, for instance 7.3.4+deb13-amd64.
 	Version string
+	// Root is the unpacked base.
+	Root string
 }
 
 // Initramfs makes the initramfs for the kernel of the base archive.
@@ -86,6 +88,7 @@ exec chroot %[1]q env -i PATH=/usr/sbin:/usr/bin LC_ALL=C.UTF-8 SOURCE_DATE_EPOC
 		Kernel:  filepath.Join(root, "boot/vmlinuz-"+version),
 		Initrd:  filepath.Join(root, "boot/k8snode.initrd"),
 		Version: version,
+		Root:    root,
 	}, nil
 }
 
@@ -97,9 +100,9 @@ func dracutArgs(version string) []string {
 	}
 }
 
-// ModuleDigest names the content of the dracut module and the way that dracut
-// is called, for the key of the initramfs.
-func ModuleDigest() string {
+// BootDigest names the content of the dracut module and the ways that dracut
+// and GRUB's tools are called, for the key of the step that does.
+func BootDigest() string {
 	var parts []string
 	_ = fs.WalkDir(dracutModule, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -109,7 +112,7 @@ func ModuleDigest() string {
 		parts = append(parts, p, string(b))
 		return err
 	})
-	return source.SumJSON(append(parts, dracutArgs("")...))
+	return source.SumJSON(append(append(parts, dracutArgs("")...), GrubDigest()))
 }
 
 func installModule(dir string, o InitramfsOptions) error {

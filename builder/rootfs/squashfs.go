@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/k8snode/k8snode/builder/source"
@@ -73,35 +72,4 @@ func (o SquashfsOptions) args(out string) []string {
 		args = append(args, "-processors", strconv.Itoa(o.Jobs))
 	}
 	return args
-}
-
-// Keep drops what must not or need not be in an image: state and identity of
-// the build, caches, logs, the tools that only the build used, links that
-// enable units (presets do that), and documentation except licences.
-func Keep(p string) bool {
-	for _, dir := range []string{
-		"boot", "dev", "proc", "run", "sys", "tmp",
-		"var/cache", "var/lib/apt", "var/lib/dbus", "var/log", "var/tmp",
-		"usr/lib/dracut", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/bash-completion",
-		"etc/rc0.d", "etc/rc1.d", "etc/rc2.d", "etc/rc3.d", "etc/rc4.d", "etc/rc5.d", "etc/rc6.d", "etc/rcS.d",
-	} {
-		if strings.HasPrefix(p, dir+"/") {
-			return false
-		}
-	}
-	switch {
-	case p == "vmlinuz", p == "vmlinuz.old", p == "initrd.img", p == "initrd.img.old",
-		p == "etc/hostname", p == "etc/fstab":
-		return false
-	case strings.HasPrefix(p, "etc/ssh/ssh_host_"):
-		return false
-	case strings.HasPrefix(p, "usr/lib/modules/"):
-		return !strings.HasSuffix(p, "/vmlinuz") && !strings.HasSuffix(p, "/System.map")
-	case strings.HasPrefix(p, "usr/share/doc/"):
-		return strings.Count(p, "/") == 4 && strings.HasSuffix(p, "/copyright")
-	case strings.HasPrefix(p, "etc/systemd/system/"):
-		rest := strings.TrimPrefix(p, "etc/systemd/system/")
-		return !strings.Contains(rest, ".wants") && !strings.Contains(rest, ".requires")
-	}
-	return true
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // A Cache holds files by the SHA-256 of their content, and the outputs of
@@ -17,6 +18,8 @@ import (
 type Cache struct {
 	// Dir is created when needed.
 	Dir string
+	// work is the folder of this process, see [Cache.Claim].
+	work string
 }
 
 // Path returns where the file of a digest is, or would be.
@@ -26,20 +29,69 @@ func (c Cache) Path(digest string) string {
 
 // Has reports whether the file of a digest is present.
 func (c Cache) Has(digest string) bool {
-	_, err := os.Stat(c.Path(digest))
-	return err == nil
+	ok, err := c.check(digest)
+	return ok && err == nil
+}
+
+// check reports whether the file of a digest is present. A cache that cannot be
+// used is an error, not an absent file: nothing could be stored in it.
+func (c Cache) check(digest string) (bool, error) {
+	path := c.Path(digest)
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, c.unusable(path, err)
+	case !info.Mode().IsRegular():
+		return false, c.unusable(path, errors.New("not a regular file"))
+	}
+	return true, nil
+}
+
+// unusable says what to do about a broken cache.
+func (c Cache) unusable(path string, err error) error {
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	remedy := fmt.Sprintf("delete %q, it will be made again", path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		remedy = fmt.Sprintf("make %q yours, or name another folder with --cache", c.Dir)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EROFS):
+		remedy = "make room, or name another folder with --cache"
+	}
+	return fmt.Errorf("using the cache: %q: %w; %s", path, err, remedy)
 }
 
 // Open opens the file of a digest through a [Reader].
 func (c Cache) Open(digest string) (io.ReadCloser, error) {
 	f, err := os.Open(c.Path(digest))
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("opening cached sha256:%s: %w", digest, err)
+	case err != nil:
+		return nil, c.unusable(c.Path(digest), err)
 	}
+	r := NewReader("cached file "+f.Name(), f, digest)
+	r.remedy = "delete it, it will be made again"
 	return struct {
 		io.Reader
 		io.Closer
-	}{NewReader(f.Name(), f, digest), f}, nil
+	}{r, f}, nil
+}
+
+// Verify reads the file of a digest and returns a [DigestError] if it has
+// other content.
+func (c Cache) Verify(digest string) error {
+	r, err := c.Open(digest)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	return err
 }
 
 // Fetch returns the path of the file with the wanted digest and, when it is
@@ -47,8 +99,8 @@ func (c Cache) Open(digest string) (io.ReadCloser, error) {
 // with a [DigestError] and leaves nothing behind.
 func (c Cache) Fetch(ctx context.Context, name, want string, open func(context.Context) (io.ReadCloser, error)) (string, error) {
 	path := c.Path(want)
-	if c.Has(want) {
-		return path, nil
+	if ok, err := c.check(want); ok || err != nil {
+		return path, err
 	}
 	r, err := open(ctx)
 	if err != nil {
@@ -75,11 +127,13 @@ func (c Cache) Adopt(file string) (string, error) {
 		return "", err
 	}
 	path := c.Path(digest)
-	if c.Has(digest) {
+	if ok, err := c.check(digest); err != nil {
+		return "", err
+	} else if ok {
 		return digest, os.Remove(file)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", err
+		return "", c.unusable(filepath.Dir(path), err)
 	}
 	if err := os.Rename(file, path); err != nil {
 		return "", fmt.Errorf("caching %q: %w", file, err)
@@ -130,11 +184,15 @@ func (c Cache) Record(key string, out Outputs) error {
 // WorkDir makes an empty folder on the cache's file system, so that what is
 // made in it can be adopted by renaming. The caller removes it.
 func (c Cache) WorkDir(name string) (string, error) {
-	dir := filepath.Join(c.Dir, "work")
+	dir := c.workRoot()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+		return "", c.unusable(dir, err)
 	}
-	return os.MkdirTemp(dir, name+"-")
+	work, err := os.MkdirTemp(dir, name+"-")
+	if err != nil {
+		return "", c.unusable(dir, err)
+	}
+	return work, nil
 }
 
 func (c Cache) stepPath(key string) string {
@@ -142,11 +200,15 @@ func (c Cache) stepPath(key string) string {
 }
 
 func (c Cache) temp() (*os.File, error) {
-	dir := filepath.Join(c.Dir, "work")
+	dir := c.workRoot()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("making the cache: %w", err)
+		return nil, c.unusable(dir, err)
 	}
-	return os.CreateTemp(dir, "fetch-")
+	tmp, err := os.CreateTemp(dir, "fetch-")
+	if err != nil {
+		return nil, c.unusable(dir, err)
+	}
+	return tmp, nil
 }
 
 func (c Cache) commit(tmp *os.File, path string) error {
@@ -157,10 +219,10 @@ func (c Cache) commit(tmp *os.File, path string) error {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
+		return c.unusable(filepath.Dir(path), err)
 	}
 	if err := os.Rename(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("caching %q: %w", path, err)
+		return c.unusable(path, err)
 	}
 	return nil
 }

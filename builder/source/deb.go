@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Deb is a pinned Debian package.
@@ -27,9 +26,6 @@ type Deb struct {
 	Path   string `json:"path"`
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"`
-	// Control is the package's paragraph in the archive's package list,
-	// without the fields above; a local archive is made of it.
-	Control string `json:"control"`
 }
 
 // Archive is a Debian archive as apt sees it.
@@ -44,6 +40,8 @@ type Archive struct {
 	Keyring string
 	// Dir holds apt's lists, private to this archive.
 	Dir string
+	// Attempts is how often in a row a request may fail; zero is 4.
+	Attempts int
 	// Env are KEY=value settings of the commands, normally the caller's.
 	Env []string
 }
@@ -88,7 +86,7 @@ func (a Archive) Update(ctx context.Context) error {
 		}
 	}
 	if _, err := a.apt(ctx, "apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update"); err != nil {
-		return fmt.Errorf("updating the package lists of %s: %w", strings.Join(a.Suites, ", "), err)
+		return a.updateError(err)
 	}
 	return nil
 }
@@ -100,7 +98,7 @@ func (a Archive) Resolve(ctx context.Context, requests []string) ([]Deb, error) 
 	args := append([]string{"-qq", "-y", "--print-uris", "install"}, requests...)
 	out, err := a.apt(ctx, "apt-get", args...)
 	if err != nil {
-		return nil, fmt.Errorf("resolving packages: %w", err)
+		return nil, fmt.Errorf("resolving packages: %w", a.resolveError(err))
 	}
 	var names []string
 	for line := range strings.Lines(string(out)) {
@@ -148,7 +146,7 @@ func (a Archive) Candidate(ctx context.Context, pkg, suite string) (string, erro
 			return strings.TrimSpace(f[1]), nil
 		}
 	}
-	return "", fmt.Errorf("package %s is not in suite %s", pkg, suite)
+	return "", &PackageError{Package: pkg, Suite: suite}
 }
 
 // Newer reports whether Debian version a is greater than b.
@@ -156,11 +154,14 @@ func Newer(ctx context.Context, a, b string) bool {
 	return exec.CommandContext(ctx, "dpkg", "--compare-versions", a, "gt", b).Run() == nil
 }
 
+// File is where the archive has a package.
+func (a Archive) File(d Deb) File {
+	return File{Name: d.Package + "=" + d.Version, URL: a.Mirror + "/" + d.Path, SHA256: d.SHA256, Size: d.Size}
+}
+
 // Fetch brings a package into the cache.
 func (a Archive) Fetch(ctx context.Context, c Cache, client *http.Client, d Deb) (string, error) {
-	return c.Fetch(ctx, d.Package+"="+d.Version, d.SHA256, func(ctx context.Context) (io.ReadCloser, error) {
-		return get(ctx, client, a.Mirror+"/"+d.Path)
-	})
+	return HTTP{Client: client}.Fetch(ctx, c, a.File(d))
 }
 
 // Contents returns the files of the package at path, as dpkg would unpack them.
@@ -174,53 +175,11 @@ func Contents(ctx context.Context, path string, env []string) (*tar.Reader, erro
 	return tar.NewReader(bytes.NewReader(out)), nil
 }
 
-// A StatusError is an HTTP answer other than 200.
-type StatusError struct {
-	URL  string
-	Code int
-}
-
-func (e *StatusError) Error() string { return fmt.Sprintf("getting %s: status %d", e.URL, e.Code) }
-
-// get opens a URL, trying again after a failure that may pass.
-func get(ctx context.Context, client *http.Client, url string) (io.ReadCloser, error) {
-	const attempts = 5
-	var last error
-	for n := range attempts {
-		if n > 0 {
-			select {
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-time.After(time.Duration(n) * time.Second):
-			}
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return nil, err
-		}
-		res, err := client.Do(req)
-		if err != nil {
-			last = err
-			continue
-		}
-		if res.StatusCode == http.StatusOK {
-			return res.Body, nil
-		}
-		res.Body.Close()
-		last = &StatusError{URL: url, Code: res.StatusCode}
-		if res.StatusCode < 500 {
-			return nil, last
-		}
-	}
-	return nil, last
-}
-
 // ParsePackages reads paragraphs of a package list. A package that is listed
 // by several suites with the same content is returned once.
 func ParsePackages(r io.Reader) ([]Deb, error) {
 	var debs []Deb
 	var d Deb
-	var control strings.Builder
 	flush := func() error {
 		if d.Package == "" {
 			return nil
@@ -228,17 +187,14 @@ func ParsePackages(r io.Reader) ([]Deb, error) {
 		if len(d.SHA256) != 64 || d.Path == "" {
 			return fmt.Errorf("reading package records: %s has no SHA256 or Filename", d.Package)
 		}
-		d.Control = control.String()
 		if !slices.ContainsFunc(debs, func(o Deb) bool { return o.SHA256 == d.SHA256 }) {
 			debs = append(debs, d)
 		}
 		d = Deb{}
-		control.Reset()
 		return nil
 	}
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, 1<<20)
-	skip := false
 	for s.Scan() {
 		line := s.Text()
 		if line == "" {
@@ -248,9 +204,6 @@ func ParsePackages(r io.Reader) ([]Deb, error) {
 			continue
 		}
 		if line[0] == ' ' || line[0] == '\t' {
-			if !skip {
-				control.WriteString(line + "\n")
-			}
 			continue
 		}
 		key, value, ok := strings.Cut(line, ":")
@@ -258,7 +211,6 @@ func ParsePackages(r io.Reader) ([]Deb, error) {
 			return nil, fmt.Errorf("reading package records: unexpected line %q", line)
 		}
 		value = strings.TrimSpace(value)
-		skip = true
 		switch key {
 		case "Package":
 			d.Package = value
@@ -274,10 +226,6 @@ func ParsePackages(r io.Reader) ([]Deb, error) {
 			if _, err := fmt.Sscan(value, &d.Size); err != nil {
 				return nil, fmt.Errorf("reading package records: size %q: %w", value, err)
 			}
-		case "MD5sum", "SHA1", "Description", "Description-md5", "Tag", "Homepage":
-		default:
-			skip = false
-			control.WriteString(line + "\n")
 		}
 	}
 	if err := s.Err(); err != nil {
@@ -291,9 +239,9 @@ func ParsePackages(r io.Reader) ([]Deb, error) {
 }
 
 // Paragraph is the record of d in a local archive that keeps the file at path.
-func (d Deb) Paragraph(path string) string {
-	return fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: %s\n%sFilename: %s\nSize: %d\nSHA256: %s\n",
-		d.Package, d.Version, d.Architecture, d.Control, path, d.Size, d.SHA256)
+// Control are the fields of the package itself, see [Control].
+func (d Deb) Paragraph(control, path string) string {
+	return fmt.Sprintf("%sFilename: %s\nSize: %d\nSHA256: %s\n", control, path, d.Size, d.SHA256)
 }
 
 func (a Archive) sourcesList() string {
@@ -309,6 +257,15 @@ func (a Archive) sourcesList() string {
 }
 
 func (a Archive) conf() string {
+	retries, more := 3, ""
+	if a.Attempts > 0 {
+		retries = a.Attempts - 1
+	}
+	if a.Keyring != "" {
+		// The user that apt changes to may not be able to read it, which would
+		// look like a missing signature.
+		more = "APT::Sandbox::User \"root\";\n"
+	}
 	return fmt.Sprintf(`Dir::State %[1]q;
 Dir::State::status "%[1]s/status";
 Dir::State::Lists "%[1]s/lists";
@@ -322,8 +279,8 @@ APT::Architectures { "amd64"; };
 APT::Install-Recommends "false";
 Acquire::Languages "none";
 Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-Acquire::Retries "5";
-`, a.Dir)
+Acquire::Retries "%[2]d";
+%[3]s`, a.Dir, retries, more)
 }
 
 func (a Archive) apt(ctx context.Context, name string, args ...string) ([]byte, error) {

@@ -14,13 +14,25 @@ import (
 type DigestError struct {
 	// Name is what was read, for the operator.
 	Name string
-	// Got and Want are hexadecimal SHA-256; Size is the number of bytes read.
+	// Got and Want are hexadecimal SHA-256. Got is empty when the sizes differ
+	// already, so that nothing was hashed.
 	Got, Want string
-	Size      int64
+	// Size is the number of bytes that there are, WantSize that of those that
+	// were asked for, 0 if it is not known.
+	Size, WantSize int64
+	// Remedy says what to do about it; it may be empty.
+	Remedy string
 }
 
 func (e *DigestError) Error() string {
-	return fmt.Sprintf("%s: digest mismatch after %d bytes: got sha256:%s, want sha256:%s", e.Name, e.Size, e.Got, e.Want)
+	text := fmt.Sprintf("%s: wrong size: got %d bytes, want %d with sha256:%s", e.Name, e.Size, e.WantSize, e.Want)
+	if e.Got != "" {
+		text = fmt.Sprintf("%s: digest mismatch after %d bytes: got sha256:%s, want sha256:%s", e.Name, e.Size, e.Got, e.Want)
+	}
+	if e.Remedy != "" {
+		text += "; " + e.Remedy
+	}
+	return text
 }
 
 // A Reader reads at most what was pinned: its Read returns a [DigestError]
@@ -28,6 +40,7 @@ func (e *DigestError) Error() string {
 // sees io.EOF has seen the right bytes.
 type Reader struct {
 	name, want string
+	remedy     string
 	r          io.Reader
 	h          hash.Hash
 	n          int64
@@ -45,7 +58,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	r.n += int64(n)
 	if err == io.EOF { //nolint:errorlint // io.EOF is returned bare by contract
 		if got := hex.EncodeToString(r.h.Sum(nil)); got != r.want {
-			return n, &DigestError{Name: r.name, Got: got, Want: r.want, Size: r.n}
+			return n, &DigestError{Name: r.name, Got: got, Want: r.want, Size: r.n, Remedy: r.remedy}
 		}
 	}
 	return n, err

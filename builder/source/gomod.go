@@ -3,7 +3,9 @@ package source
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,10 +35,12 @@ type Go struct {
 	Env []string
 	// Jobs limits parallel compilation; zero leaves it to the Go command.
 	Jobs int
+	// Offline takes everything from the module cache.
+	Offline bool
 }
 
-// download is the part of "go mod download -json" that we use.
-type download struct {
+// moduleInfo is the part of "go mod download -json" that we use.
+type moduleInfo struct {
 	Path, Version, Dir, Sum, GoModSum, GoMod, Error string
 }
 
@@ -53,7 +57,7 @@ func (g Go) Resolve(ctx context.Context, path, version string) (Module, error) {
 // of everything that it makes.
 func (g Go) Toolchain(ctx context.Context) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", "env", "GOVERSION", "GOARCH", "GOAMD64")
-	cmd.Env = g.Env
+	cmd.Env = g.env()
 	cmd.Dir = os.TempDir()
 	out, err := Run(cmd)
 	if err != nil {
@@ -65,44 +69,18 @@ func (g Go) Toolchain(ctx context.Context) (string, error) {
 // Build compiles the programs of m into dir, one file for each program name.
 // All packages of a module go through one compile.
 func (g Go) Build(ctx context.Context, want images.Module, pin Module, dir string) error {
-	d, err := g.download(ctx, pin.Path, pin.Version)
+	w, err := g.wrap(ctx, want, pin, dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("building %s@%s: %w", pin.Path, pin.Version, err)
 	}
-	if d.Sum != pin.Sum || d.GoModSum != pin.GoModSum {
-		return fmt.Errorf("building %s@%s: the module is not the locked one: got %s, want %s", pin.Path, pin.Version, d.Sum, pin.Sum)
-	}
-	work, err := os.MkdirTemp(dir, "wrapper-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(work)
-
-	gomod, err := os.ReadFile(filepath.Join(d.Dir, "go.mod"))
-	if err != nil {
-		return fmt.Errorf("reading the go.mod of %s@%s: %w", pin.Path, pin.Version, err)
-	}
-	wrapper, err := Wrapper(gomod, want)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(work, "go.mod"), wrapper, 0o644); err != nil {
-		return err
-	}
-	if sum, err := os.ReadFile(filepath.Join(d.Dir, "go.sum")); err == nil {
-		if err := os.WriteFile(filepath.Join(work, "go.sum"), sum, 0o644); err != nil {
-			return err
-		}
-	}
-	bin := filepath.Join(work, "bin")
+	defer os.RemoveAll(w.dir)
+	bin := filepath.Join(w.dir, "bin")
 	if err := os.Mkdir(bin, 0o755); err != nil {
 		return err
 	}
 	if pkgs := Packages(want); len(pkgs) > 0 {
-		cmd := exec.CommandContext(ctx, "go", append(g.buildArgs(want, bin), pkgs...)...)
-		cmd.Dir = work
-		cmd.Env = append(slices.Clone(g.Env), cgoEnv(want))
-		if _, err := Run(cmd); err != nil {
+		args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags(want), "-o", bin + "/"}, g.buildArgs(want)...)
+		if _, err := g.inside(ctx, w, want, append(args, pkgs...)); err != nil {
 			return fmt.Errorf("building %s@%s: %w", pin.Path, pin.Version, err)
 		}
 	}
@@ -111,7 +89,7 @@ func (g Go) Build(ctx context.Context, want images.Module, pin Module, dir strin
 		if p.CSource != "" {
 			built = filepath.Join(bin, ProgramName(p))
 			cmd := exec.CommandContext(ctx, "gcc", "-Os", "-Wall", "-static", "-s", "-Wl,--build-id=none",
-				"-DVERSION="+pin.Version, "-o", built, filepath.Join(d.Dir, filepath.FromSlash(p.CSource)))
+				"-DVERSION="+pin.Version, "-o", built, filepath.Join(w.module, filepath.FromSlash(p.CSource)))
 			cmd.Env = g.Env
 			if _, err := Run(cmd); err != nil {
 				return fmt.Errorf("building %s of %s@%s: %w", p.CSource, pin.Path, pin.Version, err)
@@ -122,6 +100,86 @@ func (g Go) Build(ctx context.Context, want images.Module, pin Module, dir strin
 		}
 	}
 	return nil
+}
+
+// Fetch brings a module, and every other that its programs are compiled from,
+// into the module cache. Work is a folder for temporary files. It returns the
+// names of the modules, "path@version", sorted; offline it only sees that they
+// are all there.
+func (g Go) Fetch(ctx context.Context, want images.Module, pin Module, work string) ([]string, error) {
+	w, err := g.wrap(ctx, want, pin, work)
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(w.dir)
+	modules := []string{pin.Path + "@" + pin.Version}
+	pkgs := Packages(want)
+	if len(pkgs) == 0 {
+		return modules, nil
+	}
+	// What is loaded here is what a build loads.
+	const format = "{{with .Module}}{{with .Replace}}{{.Path}}@{{.Version}}{{else}}{{.Path}}@{{.Version}}{{end}}{{end}}"
+	out, err := g.inside(ctx, w, want, append(append([]string{"list", "-deps", "-f", format}, g.buildArgs(want)...), pkgs...))
+	if err != nil {
+		return nil, fmt.Errorf("fetching what %s@%s is built from: %w", pin.Path, pin.Version, err)
+	}
+	modules = append(modules, strings.Fields(string(out))...)
+	slices.Sort(modules)
+	return slices.Compact(modules), nil
+}
+
+// wrapper is a module of our own in dir that requires the module, whose source
+// is in the folder module.
+type wrapper struct{ dir, module string }
+
+// wrap makes a wrapper below dir. The caller removes it.
+func (g Go) wrap(ctx context.Context, want images.Module, pin Module, dir string) (wrapper, error) {
+	d, err := g.fetch(ctx, pin)
+	if err != nil {
+		return wrapper{}, err
+	}
+	gomod, err := os.ReadFile(filepath.Join(d.Dir, "go.mod"))
+	if err != nil {
+		return wrapper{}, fmt.Errorf("reading the go.mod of %s@%s: %w", pin.Path, pin.Version, err)
+	}
+	text, err := Wrapper(gomod, want)
+	if err != nil {
+		return wrapper{}, err
+	}
+	w := wrapper{module: d.Dir}
+	if w.dir, err = os.MkdirTemp(dir, "wrapper-"); err != nil {
+		return wrapper{}, err
+	}
+	sum, err := os.ReadFile(filepath.Join(d.Dir, "go.sum"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	err = errors.Join(err,
+		os.WriteFile(filepath.Join(w.dir, "go.mod"), text, 0o644),
+		os.WriteFile(filepath.Join(w.dir, "go.sum"), sum, 0o644))
+	if err != nil {
+		os.RemoveAll(w.dir)
+		return wrapper{}, err
+	}
+	return w, nil
+}
+
+// inside runs the Go command in a wrapper.
+func (g Go) inside(ctx context.Context, w wrapper, want images.Module, args []string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = w.dir
+	cmd.Env = append(g.env(), cgoEnv(want), "GOWORK=off")
+	return Run(cmd)
+}
+
+// env is the environment of the Go command. Offline the lock has the sums that
+// the checksum database confirmed.
+func (g Go) env() []string {
+	env := slices.Clone(g.Env)
+	if g.Offline {
+		env = append(env, "GOPROXY=off", "GOSUMDB=off", "GOTOOLCHAIN=local")
+	}
+	return env
 }
 
 // Packages returns the main packages of a module, sorted.
@@ -206,8 +264,9 @@ func Wrapper(gomod []byte, want images.Module) ([]byte, error) {
 	return out.Format()
 }
 
-func (g Go) buildArgs(want images.Module, bin string) []string {
-	args := []string{"build", "-mod=mod", "-trimpath", "-buildvcs=false", "-ldflags", ldflags(want), "-o", bin + "/"}
+// buildArgs are the flags that decide what is loaded.
+func (g Go) buildArgs(want images.Module) []string {
+	args := []string{"-mod=mod"}
 	if len(want.Tags) > 0 {
 		args = append(args, "-tags", strings.Join(want.Tags, ","))
 	}
@@ -232,17 +291,17 @@ func cgoEnv(want images.Module) string {
 	return "CGO_ENABLED=0"
 }
 
-func (g Go) download(ctx context.Context, path, version string) (download, error) {
+func (g Go) download(ctx context.Context, path, version string) (moduleInfo, error) {
 	cmd := exec.CommandContext(ctx, "go", "mod", "download", "-json", path+"@"+version)
-	cmd.Env = append(slices.Clone(g.Env), "GOWORK=off", "GOFLAGS=-mod=mod")
+	cmd.Env = append(g.env(), "GOWORK=off", "GOFLAGS=-mod=mod")
 	cmd.Dir = os.TempDir()
 	out, runErr := Run(cmd)
-	var d download
+	var d moduleInfo
 	if err := json.Unmarshal(out, &d); err != nil || d.Error != "" {
 		if d.Error != "" {
-			return download{}, fmt.Errorf("fetching module %s@%s: %s", path, version, d.Error)
+			return moduleInfo{}, fmt.Errorf("fetching module %s@%s: %s", path, version, d.Error)
 		}
-		return download{}, fmt.Errorf("fetching module %s@%s: %w", path, version, runErr)
+		return moduleInfo{}, fmt.Errorf("fetching module %s@%s: %w", path, version, runErr)
 	}
 	return d, nil
 }

@@ -1,7 +1,6 @@
 package source_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/k8snode/k8snode/builder/source"
@@ -74,22 +73,4 @@ func TestProgramName(t *testing.T) {
 	if got := source.ProgramName(images.Program{Name: "etcd", Package: "go.etcd.io/etcd/server/v3"}); got != "etcd" {
 		t.Errorf("a given name: got %s", got)
 	}
-}
-
-func FuzzParsePackages(f *testing.F) {
-	f.Add("Package: bash\nVersion: 5\nArchitecture: amd64\nFilename: pool/b.deb\nSize: 3\nSHA256: " + strings.Repeat("a", 64) + "\nDepends: libc6\n\n")
-	f.Add("Package: x\n y\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		debs, err := source.ParsePackages(strings.NewReader(text))
-		if err != nil {
-			return
-		}
-		for _, d := range debs {
-			// What is accepted survives a round trip through a local archive.
-			again, err := source.ParsePackages(strings.NewReader(d.Paragraph(d.Path)))
-			if err != nil || len(again) != 1 || again[0].SHA256 != d.SHA256 {
-				t.Fatalf("round trip of %q: %v, %v", d.Paragraph(d.Path), again, err)
-			}
-		}
-	})
 }

@@ -31,10 +31,13 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       golden.Updating(),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code":    command("code N program [args...]", 2, code),
+			"mirror":  command("mirror NAME=VERSION...", 1, mirror),
 			"mode":    command("mode MODE file...", 2, mode),
+			"proxy":   command("proxy FOLDER", 1, proxy),
 			"secrets": command("secrets file passphrase", 2, secrets),
 		},
 		Setup: func(env *testscript.Env) error {
+			env.Values[debianMirror{}] = new(debianMirror)
 			// For scripts that change PATH.
 			program, err := exec.LookPath("k8snode")
 			env.Setenv("K8SNODE", program)

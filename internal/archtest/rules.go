@@ -21,6 +21,8 @@ func K8snode() Rules {
 			{"builder/rootfs", []string{"images", "builder/hosttool", "builder/source", "builder/tree"}, "a root from packages and a tree"},
 			{"builder/verity", []string{"images"}, "one hash tree, for any file"},
 			{"builder/uki", []string{"images", "builder/hosttool"}, "a kernel with its arguments in one EFI program"},
+			{"builder/sbom", []string{"images", "builder/source"}, "lists what a lock pins"},
+			{"builder/verify", []string{"images", "builder/disk", "builder/iso", "builder/sbom", "builder/source", "builder/uki"}, "reopens an image and trusts nobody who made it"},
 
 			// Boot.
 			{"butane/cluster", []string{"internal/report", "internal/strictyaml", "provision/api"}, "what a cluster is; a node's disk is described as in the install plan"},
@@ -84,7 +86,6 @@ func K8snode() Rules {
 		},
 		Planned: []Package{
 			{"builder/hosttool", nil, "runs programs of the baking machine"},
-			{"builder/verify", []string{"images", "builder/disk"}, "reopens an image and trusts nobody who made it"},
 			{"plugins/packer-k8snode", []string{"images", "builder/..."}, "a thin wrapper over builder"},
 		},
 		Areas:  areas,

@@ -4,12 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -17,16 +14,12 @@ import (
 
 	"github.com/k8snode/k8snode/builder"
 	"github.com/k8snode/k8snode/builder/source"
-	"github.com/k8snode/k8snode/images"
 )
 
-type bakeFlags struct {
-	recipe, out, cache, agent string
-	jobs                      int
-}
-
 func newBake(env Env) *cobra.Command {
-	var f bakeFlags
+	var f recipeFlags
+	var in inputFlags
+	var out, agent string
 	cmd := &cobra.Command{
 		Use:   "bake",
 		Short: "Make a node image from a recipe",
@@ -34,92 +27,70 @@ func newBake(env Env) *cobra.Command {
 cache does not hold. The output folder is replaced whole, or not touched.
 
 The packages come from the mirror that the recipe names, or else from the one of
-this host's apt sources; programs come from the Go module proxy.`,
+this host's apt sources; programs come from the Go module proxy.
+
+What is pinned is in the recipe's lock, see "k8snode lock". A bake makes it anew
+if the recipe asks for something else, or if a package is gone from its mirror,
+and says what changed; with --locked it fails instead.`,
 		Example: `  k8snode bake --recipe node --out out/node --agent bin/k8snode-agent
-  k8snode bake --recipe my/recipe.yaml --out out/mine`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runBake(cmd.Context(), env, f) },
+  k8snode bake --recipe my/recipe.yaml --out out/mine --locked
+  k8snode bake --set spec.disk.rootMiB=3072 --offline`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runBake(cmd.Context(), env, f, in, out, agent) },
 	}
-	cmd.Flags().StringVar(&f.recipe, "recipe", "node", "an embedded recipe ("+strings.Join(images.Names(), ", ")+"), or a file")
-	cmd.Flags().StringVar(&f.out, "out", "", "output folder (default out/NAME)")
-	cmd.Flags().StringVar(&f.cache, "cache", "", "cache folder (default $XDG_CACHE_HOME/k8snode)")
-	cmd.Flags().StringVar(&f.agent, "agent", "", "the program k8snode-agent (default: beside this program)")
-	cmd.Flags().IntVar(&f.jobs, "jobs", 0, "parallel jobs (default: one for each processor)")
+	f.add(cmd)
+	in.add(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "output folder (default out/NAME)")
+	cmd.Flags().StringVar(&agent, "agent", "", "the program k8snode-agent (default: beside this program)")
 	return cmd
 }
 
-func runBake(ctx context.Context, env Env, f bakeFlags) error {
-	recipe, folder, err := readRecipe(f.recipe)
+func runBake(ctx context.Context, env Env, f recipeFlags, in inputFlags, out, agent string) error {
+	w, err := f.open(env, in)
 	if err != nil {
 		return err
 	}
-	if f.out == "" {
-		f.out = filepath.Join("out", recipe.Metadata.Name)
+	if out == "" {
+		out = filepath.Join("out", w.Recipe.Metadata.Name)
 	}
-	if f.cache == "" {
-		if f.cache, err = env.cacheDir(); err != nil {
-			return err
-		}
+	w.options.Out = out
+	// Both are needed only after everything was fetched.
+	if w.options.Agent, err = findAgent(agent); err != nil {
+		return err
 	}
-	if f.agent == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return fmt.Errorf("looking for the agent: %w", err)
-		}
-		f.agent = filepath.Join(filepath.Dir(self), "k8snode-agent")
-	}
-	// The bake needs it only after it has fetched everything.
-	if _, err := os.Stat(f.agent); err != nil {
-		return fmt.Errorf("looking for the agent: %w; build it with \"make build\", or name it with --agent", err)
+	if err := source.LookTools(builder.Tools()...); err != nil {
+		return err
 	}
 	// go-diskfs takes the timestamps of the EFI system partition from the
 	// process's environment.
-	epoch := strconv.FormatInt(recipe.Spec.Epoch.Unix(), 10)
+	epoch := strconv.FormatInt(w.Recipe.Spec.Epoch.Unix(), 10)
 	if err := os.Setenv("SOURCE_DATE_EPOCH", epoch); err != nil {
 		return err
 	}
-	logger := env.logger()
-	if env.terminal() {
-		h, stop := newProgress(env.Stderr, env.Now, time.Second)
-		defer stop()
-		logger = slog.New(h)
-	}
-	result, err := builder.Bake(ctx, recipe, folder, builder.Options{
-		Cache: source.Cache{Dir: f.cache}, Agent: f.agent, Out: f.out,
-		Env: env.Environ, Now: env.Now, Logger: logger, Jobs: f.jobs,
-	})
+	end, err := w.claim(env)
 	if err != nil {
 		return err
 	}
-	return printBake(env.Stdout, f.out, result)
+	result, err := builder.Bake(ctx, w.Recipe, w.Sources, w.options)
+	end()
+	if err != nil {
+		return w.explain(err)
+	}
+	return printBake(env.Stdout, out, result)
 }
 
-// readRecipe reads an embedded recipe by its name, or a file by its path, and
-// returns it with the folder of its sources.
-func readRecipe(name string) (images.Recipe, fs.FS, error) {
-	var folder fs.FS
-	var data []byte
-	file := name
-	if strings.ContainsAny(name, "/.") {
-		b, err := os.ReadFile(name)
+// findAgent returns the path of the program that goes into the image.
+func findAgent(agent string) (string, error) {
+	if agent == "" {
+		self, err := os.Executable()
 		if err != nil {
-			return images.Recipe{}, nil, fmt.Errorf("reading recipe %q: %w", name, err)
+			return "", fmt.Errorf("looking for the agent: %w", err)
 		}
-		data, folder = b, os.DirFS(filepath.Dir(name))
-	} else {
-		embedded, inside, err := images.Open(name)
-		if err != nil {
-			return images.Recipe{}, nil, &usageError{
-				fmt.Sprintf("there is no recipe %q", name),
-				"the embedded recipes are " + strings.Join(images.Names(), ", ") + "; name a file by a path such as ./" + name + ".yaml",
-			}
-		}
-		if data, err = fs.ReadFile(embedded, inside); err != nil {
-			return images.Recipe{}, nil, fmt.Errorf("reading recipe %q: %w", name, err)
-		}
-		folder, file = embedded, inside
+		agent = filepath.Join(filepath.Dir(self), "k8snode-agent")
 	}
-	r, err := images.Parse(file, data)
-	return r, folder, err
+	if _, err := os.Stat(agent); err != nil {
+		return "", fmt.Errorf("looking for the agent: %w; build it with \"make build\", or name it with --agent", err)
+	}
+	return agent, nil
 }
 
 // printBake prints the summary: the result of the command.

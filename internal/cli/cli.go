@@ -79,7 +79,7 @@ imaged again.
 		return &usageError{err.Error(), seeHelp(cmd)}
 	})
 	root.AddCommand(
-		newBake(env), newSecrets(env), newRender(env), newServe(env),
+		newLock(env), newFetch(env), newPlan(env), newBake(env), newBoot(env), newSecrets(env), newRender(env), newServe(env),
 		newArm(env), newDisarm(env), newNodes(env), newKubeconfig(env),
 	)
 	// Cobra would add its own at the end, behind the checks.

@@ -1,6 +1,12 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"github.com/k8snode/k8snode/builder"
+)
 
 var (
 	PrintBake = printBake
@@ -15,3 +21,11 @@ func (env Env) PrintError(err error) int { return env.printError(err) }
 const EraseLine = eraseLine
 
 var NewProgress = newProgress
+
+// CheckBootHost reports what "k8snode boot" misses on a host.
+func CheckBootHost(firmware, from string, root fs.FS) error {
+	return bootFlags{firmware: firmware, from: from}.checkHost(root)
+}
+
+// Fetching tells the progress line how far a fetch is.
+func Fetching(p progress, at builder.Progress) { p.line.fetch(at) }

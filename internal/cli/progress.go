@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/k8snode/k8snode/builder"
 )
 
 // progress is a log handler for a terminal: below the log it keeps one line
@@ -24,10 +26,12 @@ type progressLine struct {
 	mu    sync.Mutex
 	step  string
 	since time.Time
+	// fetched is how far the step is, if it is one that fetches.
+	fetched builder.Progress
 }
 
 // newProgress returns a handler that writes to w, and a function that ends it.
-func newProgress(w io.Writer, now func() time.Time, every time.Duration) (slog.Handler, func()) {
+func newProgress(w io.Writer, now func() time.Time, every time.Duration) (progress, func()) {
 	p := progress{slog.NewTextHandler(w, nil), &progressLine{w: w, now: now}}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -61,7 +65,7 @@ func (p progress) Handle(ctx context.Context, r slog.Record) error {
 	fmt.Fprint(p.line.w, eraseLine)
 	switch r.Message {
 	case "running":
-		p.line.step, p.line.since = step, p.line.now()
+		p.line.step, p.line.since, p.line.fetched = step, p.line.now(), builder.Progress{}
 	case "done":
 		p.line.step = ""
 	}
@@ -79,12 +83,36 @@ func (p progress) WithGroup(name string) slog.Handler {
 
 const eraseLine = "\r\x1b[K"
 
+// fetch notes how far the downloads of a step are. They say so often: the line
+// is drawn when its time comes.
+func (l *progressLine) fetch(p builder.Progress) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fetched = p
+}
+
 func (l *progressLine) draw() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.step != "" {
-		fmt.Fprintf(l.w, "%s%s ... %s", eraseLine, l.step, l.now().Sub(l.since).Truncate(time.Second))
+	if l.step == "" {
+		return
 	}
+	took := l.now().Sub(l.since)
+	if l.fetched.TotalFiles == 0 {
+		fmt.Fprintf(l.w, "%s%s ... %s", eraseLine, l.step, took.Truncate(time.Second))
+		return
+	}
+	fmt.Fprintf(l.w, "%s%s %s %s", eraseLine, l.step, fetchedSoFar(l.fetched, took), took.Truncate(time.Second))
+}
+
+// fetchedSoFar is for instance "123/310 files 210/540 MiB 12.3 MiB/s".
+func fetchedSoFar(p builder.Progress, took time.Duration) string {
+	const mib = 1 << 20
+	text := fmt.Sprintf("%d/%d files %d/%d MiB", p.Files, p.TotalFiles, p.Bytes/mib, p.TotalBytes/mib)
+	if took > 0 {
+		text += fmt.Sprintf(" %.1f MiB/s", float64(p.Bytes)/mib/took.Seconds())
+	}
+	return text
 }
 
 func (l *progressLine) clear() {

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8snode/k8snode/builder"
 	"github.com/k8snode/k8snode/internal/cli"
 )
 
@@ -57,6 +58,39 @@ func TestProgress(t *testing.T) {
 		stop()
 		if got := term.take(); got != cli.EraseLine {
 			t.Errorf("at the end: %q", got)
+		}
+	})
+}
+
+// While a step fetches, the line says how far it is.
+func TestProgressOfFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const mib = 1 << 20
+		var term terminal
+		h, stop := cli.NewProgress(&term, time.Now, time.Second)
+		defer stop()
+		log := slog.New(h)
+		log.Info("running", "step", "fetch")
+		term.take()
+		cli.Fetching(h, builder.Progress{Files: 1, TotalFiles: 310, Bytes: mib, TotalBytes: 540 * mib})
+		cli.Fetching(h, builder.Progress{Files: 123, TotalFiles: 310, Bytes: 24*mib + 1, TotalBytes: 540 * mib})
+		if got := term.take(); got != "" {
+			t.Errorf("drawn at once: %q", got)
+		}
+		time.Sleep(2100 * time.Millisecond)
+		synctest.Wait()
+		want := cli.EraseLine + "fetch 123/310 files 24/540 MiB 24.0 MiB/s 1s" + cli.EraseLine + "fetch 123/310 files 24/540 MiB 12.0 MiB/s 2s"
+		if got := term.take(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		// The next step begins without it.
+		log.Info("done", "step", "fetch")
+		log.Info("running", "step", "base")
+		term.take()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got, want := term.take(), cli.EraseLine+"base ... 0s"; got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }

@@ -1,11 +1,13 @@
-// Package lab makes test machines on an isolated network: empty computers
-// that k8snode installs, boots, breaks and installs again, on one host,
-// without hardware and without KVM.
+// Package lab makes test machines on an isolated network: computers that
+// k8snode installs, boots, breaks and installs again, on one host, without
+// hardware and without KVM.
 //
 // The flow: [New] makes a [Network] (a network namespace with a bridge and no
-// uplink), [NewQEMU] plugs a [Machine] into it, [Machine.Start] presses the
-// power button, [Console.WaitFor] reads what the machine says on its serial
-// line, [Network.Close] removes everything.
+// uplink), [NewQEMU] plugs a [Machine] into it, empty or with the media of an
+// image, [Machine.Start] presses the power button, [Console.WaitFor] reads
+// what the machine says on its serial line, [Guest.Run] runs commands in a
+// system whose config installed [GuestUnit], [Network.Close] removes
+// everything.
 //
 // Promises:
 //   - Nothing that runs inside a network can reach anything outside of it: the
@@ -15,12 +17,14 @@
 //     the owner dies without calling Close (a panic, a kill, a test timeout),
 //     and by the next New when the guard died too. Processes are stopped by
 //     recorded pid and start time, so that a recycled pid is never hit.
+//   - An image that a disk begins as is never written to.
 //   - Nothing else of the host is touched: no bridge, route, sysctl or
 //     firewall rule outside the namespace.
 //
 // It needs root (or CAP_SYS_ADMIN and CAP_NET_ADMIN), /dev/net/tun and ip(8);
-// QEMU machines need qemu-system-x86_64 and OVMF. It does not install
-// anything and knows nothing of images or clusters: package wholepath does.
+// QEMU machines need qemu-system-x86_64, qemu-img and OVMF. It does not install
+// anything and knows nothing of images or clusters: packages
+// bootcheck and wholepath do.
 //
 // Start with New.
 package lab

@@ -1,13 +1,9 @@
 package lab
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
-// A Machine is a computer with an empty disk, a network interface and a
-// serial line. It keeps its disk and its firmware settings across Start and
-// PowerOff.
+// A Machine is a computer with a serial line. It keeps its disk and its
+// firmware settings across Start and PowerOff.
 type Machine interface {
 	// Name is unique within the network.
 	Name() string
@@ -39,27 +35,4 @@ type Status struct {
 	State string `json:"state,omitempty"`
 	// DiskBytes is how much of the disk the guest has written.
 	DiskBytes int64 `json:"diskBytes"`
-}
-
-// Accelerator runs a machine's instructions.
-type Accelerator string
-
-// The accelerators.
-const (
-	// TCG is emulation: slow, and it works everywhere.
-	TCG Accelerator = "tcg"
-	// KVM needs a /dev/kvm that works; that the file exists proves nothing.
-	KVM Accelerator = "kvm"
-)
-
-// ParseAccelerator reads the value of K8SNODE_ACCEL; empty means [TCG].
-func ParseAccelerator(s string) (Accelerator, error) {
-	switch a := Accelerator(s); a {
-	case "":
-		return TCG, nil
-	case TCG, KVM:
-		return a, nil
-	default:
-		return "", fmt.Errorf("accelerator %q is neither tcg nor kvm", s)
-	}
 }

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/internal/lab"
+	"github.com/k8snode/k8snode/internal/qemu"
 )
 
 const testMAC = "52:54:00:6b:00:63"
@@ -24,9 +27,11 @@ func needQEMU(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts an emulated machine: not with -short")
 	}
-	needLab(t, lab.FirmwareCode, lab.FirmwareVars)
-	if _, err := exec.LookPath("qemu-system-x86_64"); err != nil {
-		t.Skip("needs qemu-system-x86_64: run scripts/host-packages.sh test")
+	needLab(t, qemu.FirmwareCode, qemu.FirmwareVars)
+	for _, program := range []string{qemu.Program, qemu.ImageProgram} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("needs %s: run scripts/host-packages.sh test", program)
+		}
 	}
 }
 
@@ -128,11 +133,70 @@ func TestNewQEMURefuses(t *testing.T) {
 	}{
 		{lab.QEMUOptions{Name: "a/b", MAC: testMAC}, `making machine "a/b": its name must consist of lower-case letters, digits and inner hyphens`},
 		{lab.QEMUOptions{Name: "a", MAC: "1"}, `making machine "a": "1" is not the MAC address of an Ethernet interface`},
+		{lab.QEMUOptions{Name: "a", Card: "wifi"}, `making machine "a": card "wifi" is none of bridge, alone and none`},
+		{lab.QEMUOptions{Name: "a", Card: lab.NoCard, Image: "x", DiskGiB: -1}, `making machine "a": a disk that begins as an image has a size`},
+		{lab.QEMUOptions{Name: "a", Card: lab.NoCard, Image: "/nowhere"}, `making machine "a": making the disk: stat /nowhere: no such file or directory`},
 	} {
 		tt.opts.Dir = t.TempDir()
 		if _, err := lab.NewQEMU(t.Context(), n, tt.opts); errorText(err) != tt.want {
 			t.Errorf("got error %v, want %q", err, tt.want)
 		}
+	}
+}
+
+// The disk of a machine that begins as an image is an overlay, made once.
+func TestQEMUDiskFromAnImage(t *testing.T) {
+	needQEMU(t)
+	n := newNetwork(t)
+	dir := t.TempDir()
+	image := filepath.Join(dir, "image.raw")
+	if err := os.WriteFile(image, bytes.Repeat([]byte("k8snode "), 1<<17), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	opts := lab.QEMUOptions{Name: "over", Card: lab.NoCard, Dir: dir, Image: image, DiskGiB: 1}
+	m, err := lab.NewQEMU(t.Context(), n, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(dir, "disk.qcow2"); m.Disk() != want {
+		t.Errorf("its disk is %s, want %s", m.Disk(), want)
+	}
+	out, err := exec.CommandContext(t.Context(), qemu.ImageProgram, "info", "--output=json", m.Disk()).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var info struct {
+		Size    int64  `json:"virtual-size"`
+		Backing string `json:"full-backing-filename"`
+	}
+	if err := json.Unmarshal(out, &info); err != nil {
+		t.Fatal(err)
+	}
+	if info.Size != 1<<30 || info.Backing != image {
+		t.Errorf("the overlay is %+v, want 1 GiB over %s", info, image)
+	}
+	before, err := os.ReadFile(m.Disk())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lab.NewQEMU(t.Context(), n, opts); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(m.Disk()); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the second machine in the folder made the disk anew (%v)", err)
+	}
+
+	large := filepath.Join(dir, "large.raw")
+	if err := os.WriteFile(large, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(large, 1<<30+1); err != nil {
+		t.Fatal(err)
+	}
+	opts.Image = large
+	want := `making machine "over": making the disk: ` + large + " has 1073741825 bytes, the disk 1073741824"
+	if _, err := lab.NewQEMU(t.Context(), n, opts); errorText(err) != want {
+		t.Errorf("got error %v, want %q", err, want)
 	}
 }
 
@@ -207,4 +271,11 @@ func parseDHCP(b []byte) (dhcpRequest, error) {
 		options = options[2+size:]
 	}
 	return request, nil
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

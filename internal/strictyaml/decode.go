@@ -20,7 +20,7 @@ var timeType = reflect.TypeFor[time.Time]()
 // [time.Time] (RFC 3339), structs, slices, maps from strings, pointers, and
 // types with UnmarshalYAML. A string of a map may also be written as a number
 // or a bool and is then its source text. A list, mapping or struct without a
-// value is empty; any other field without a value is a problem.
+// value or without elements is nil; any other field without a value is a problem.
 //
 // The error is a [report.Problems]; fields with a problem keep their value. A
 // field of any other type is a bug of the caller and panics.
@@ -42,7 +42,7 @@ type decoder struct {
 func (d *decoder) value(n *yaml.Node, path report.Path, v reflect.Value) {
 	custom, isCustom := v.Addr().Interface().(yaml.Unmarshaler)
 	switch {
-	case d.doc.skipped[path]:
+	case d.doc.skipped[n]:
 	case isCustom:
 		d.unmarshaler(n, path, custom)
 	case v.Type() == timeType:
@@ -82,7 +82,7 @@ func (d *decoder) fields(n *yaml.Node, path report.Path, v reflect.Value) {
 			if near := nearest(key.Value, names); near != "" {
 				remedy = fmt.Sprintf("did you mean %q?", near)
 			}
-			d.add(key, at, fmt.Sprintf("unknown key %q", key.Value), remedy)
+			d.add(d.doc.of(key), at, fmt.Sprintf("unknown key %q", key.Value), remedy)
 			continue
 		}
 		d.value(value, at, v.Field(index))
@@ -112,6 +112,9 @@ func (d *decoder) slice(n *yaml.Node, path report.Path, v reflect.Value) {
 		d.mismatch(n, path, "a list", "write each element on a line of its own, after a hyphen")
 		return
 	}
+	if len(n.Content) == 0 {
+		return
+	}
 	list := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, item := range n.Content {
 		d.value(item, path.Index(i), list.Index(i))
@@ -127,12 +130,15 @@ func (d *decoder) mapping(n *yaml.Node, path report.Path, v reflect.Value) {
 		d.mismatch(n, path, "keys and values", "")
 		return
 	}
+	if len(n.Content) == 0 {
+		return
+	}
 	m := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		at := path.Field(key.Value)
 		element := reflect.New(v.Type().Elem()).Elem()
-		if element.Kind() == reflect.String && value.Kind == yaml.ScalarNode && !isNull(value) && !d.doc.skipped[at] {
+		if element.Kind() == reflect.String && value.Kind == yaml.ScalarNode && !isNull(value) && !d.doc.skipped[value] {
 			element.SetString(value.Value)
 		} else {
 			d.value(value, at, element)
@@ -225,16 +231,16 @@ func (d *decoder) mismatch(n *yaml.Node, path report.Path, want, remedy string) 
 	d.add(d.at(n, path), path, fmt.Sprintf("wanted %s, got %s", want, describe(n)), remedy)
 }
 
-func (d *decoder) add(at *yaml.Node, path report.Path, message, remedy string) {
-	d.problems = append(d.problems, d.doc.problem(at, path, message, remedy))
+func (d *decoder) add(at position, path report.Path, message, remedy string) {
+	d.problems = append(d.problems, at.problem(path, message, remedy))
 }
 
-// at returns a node at the place where problems with path are shown.
-func (d *decoder) at(n *yaml.Node, path report.Path) *yaml.Node {
+// at returns the position at which problems with path are shown.
+func (d *decoder) at(n *yaml.Node, path report.Path) position {
 	if at, ok := d.doc.positions[path]; ok {
-		return &yaml.Node{Line: at.line, Column: at.col}
+		return at
 	}
-	return n
+	return d.doc.of(n)
 }
 
 func isNull(n *yaml.Node) bool {

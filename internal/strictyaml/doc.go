@@ -11,6 +11,11 @@
 // defaults, the checks of the type, and [Document.Place], which gives every
 // problem its line and column.
 //
+// A document may be laid over another of its type ([Schema.Overlay]) and be
+// changed field by field ([Schema.Set]) before it is decoded; every problem
+// keeps the place that it has in the file that it is from. [Marshal] writes a
+// value as a document that is read back to the same value.
+//
 // What is refused, beyond what YAML itself refuses: an unknown key (with the
 // key that was probably meant), a key given twice, a value of another type
 // (no number for a string, no "yes" for true), a second document, anchors,

@@ -14,19 +14,28 @@ import (
 	"github.com/k8snode/k8snode/internal/report"
 )
 
-// A Document is one parsed YAML document. Its root is a mapping.
+// A Document is one parsed YAML document, or several that are laid over one
+// another ([Schema.Overlay]). Its root is a mapping.
 type Document struct {
-	file      string
-	root      *yaml.Node
+	file string
+	root *yaml.Node
+	// files says which file a node is from.
+	files     map[*yaml.Node]string
 	positions map[report.Path]position
 	// refused are problems of YAML features that are not allowed; they are
 	// reported by Decode, with all others. What they refuse is either removed
 	// from the tree or, where that would move others, in skipped.
 	refused report.Problems
-	skipped map[report.Path]bool
+	skipped map[*yaml.Node]bool
 }
 
-type position struct{ line, col int }
+// position is a place in a file. Its line is noLine for what is in no file.
+type position struct {
+	file      string
+	line, col int
+}
+
+const noLine = -1
 
 // Parse reads the only document in data; file is its name in problems. The
 // error is a [report.Problems].
@@ -41,15 +50,12 @@ func Parse(file string, data []byte) (Document, error) {
 	if err != nil {
 		return Document{}, report.Problems{syntaxProblem(file, err)}
 	}
-	d := Document{
-		file: file, root: content(&first),
-		positions: map[report.Path]position{}, skipped: map[report.Path]bool{},
-	}
+	d := newDocument(file, content(&first))
 	if d.root.Kind != yaml.MappingNode {
 		return Document{}, report.Problems{d.problem(d.root, "", "wanted keys and values, got "+describe(d.root), "")}
 	}
-	d.positions[""] = position{d.root.Line, d.root.Column}
-	d.index(d.root, "")
+	d.check(d.root, "")
+	d.index()
 
 	switch err := decoder.Decode(&second); {
 	case errors.Is(err, io.EOF):
@@ -61,6 +67,10 @@ func Parse(file string, data []byte) (Document, error) {
 	return d, nil
 }
 
+func newDocument(file string, root *yaml.Node) Document {
+	return Document{file: file, root: root, files: map[*yaml.Node]string{}, skipped: map[*yaml.Node]bool{}}
+}
+
 // content returns what a document node holds.
 func content(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.DocumentNode && len(n.Content) == 1 {
@@ -69,40 +79,40 @@ func content(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// index records the position of every path below n and refuses what no
-// document may hold.
-func (d *Document) index(n *yaml.Node, path report.Path) {
+// check notes the file of every node below n and refuses what no document may
+// hold.
+func (d *Document) check(n *yaml.Node, path report.Path) {
+	d.files[n] = d.file
 	if n.Anchor != "" {
 		d.refuse(n, path, fmt.Sprintf("the anchor &%s is not allowed", n.Anchor), "write the value out where it is used")
 	}
 	if n.Kind == yaml.AliasNode {
 		d.refuse(n, path, fmt.Sprintf("the alias *%s is not allowed", n.Value), "write the value out")
-		d.skipped[path] = true
+		d.skipped[n] = true
 		return
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
 		d.refuse(n, path, fmt.Sprintf("the tag %s is not allowed", n.Tag), "remove it, and quote the value if it is text")
-		d.skipped[path] = true
+		d.skipped[n] = true
 	}
 	switch n.Kind {
 	case yaml.SequenceNode:
 		for i, item := range n.Content {
-			at := path.Index(i)
-			d.positions[at] = position{item.Line, item.Column}
-			d.index(item, at)
+			d.check(item, path.Index(i))
 		}
 	case yaml.MappingNode:
-		d.indexMapping(n, path)
+		d.checkMapping(n, path)
 	}
 }
 
-// indexMapping indexes the pairs of a mapping and keeps those whose key is
+// checkMapping checks the pairs of a mapping and keeps those whose key is
 // allowed.
-func (d *Document) indexMapping(n *yaml.Node, path report.Path) {
+func (d *Document) checkMapping(n *yaml.Node, path report.Path) {
 	kept := make([]*yaml.Node, 0, len(n.Content))
 	lines := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
+		d.files[key] = d.file
 		if key.Kind != yaml.ScalarNode || key.Anchor != "" || key.Style&yaml.TaggedStyle != 0 {
 			d.refuse(key, path, "a key must be a plain word, got "+describe(key), "")
 			continue
@@ -117,25 +127,69 @@ func (d *Document) indexMapping(n *yaml.Node, path report.Path) {
 			continue
 		}
 		lines[key.Value] = key.Line
-		d.positions[at] = valuePosition(key, value)
-		d.index(value, at)
+		d.check(value, at)
 		kept = append(kept, key, value)
 	}
 	n.Content = kept
+}
+
+// index records the position of every path of the document.
+func (d *Document) index() {
+	d.positions = map[report.Path]position{"": d.of(d.root)}
+	d.indexNode(d.root, "")
+}
+
+func (d *Document) indexNode(n *yaml.Node, path report.Path) {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		for i, item := range n.Content {
+			at := path.Index(i)
+			d.positions[at] = d.of(item)
+			d.indexNode(item, at)
+		}
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, value := n.Content[i], n.Content[i+1]
+			at := path.Field(key.Value)
+			d.positions[at] = d.valuePosition(key, value)
+			d.indexNode(value, at)
+		}
+	}
 }
 
 func (d *Document) refuse(at *yaml.Node, path report.Path, message, remedy string) {
 	d.refused = append(d.refused, d.problem(at, path, message, remedy))
 }
 
+// of returns the position of a node.
+func (d Document) of(n *yaml.Node) position {
+	file, ok := d.files[n]
+	if !ok {
+		file = d.file
+	}
+	return position{file, n.Line, n.Column}
+}
+
 // valuePosition returns where a problem with value is shown: at a scalar, and
 // at the key of everything else, because the first line of a list or mapping
 // belongs to its first element.
-func valuePosition(key, value *yaml.Node) position {
+func (d Document) valuePosition(key, value *yaml.Node) position {
 	if value.Kind == yaml.ScalarNode && value.Value != "" {
-		return position{value.Line, value.Column}
+		return d.of(value)
 	}
-	return position{key.Line, key.Column}
+	return d.of(key)
+}
+
+// File returns the name of the file in which the field at path is written, or
+// the nearest one above it.
+func (d Document) File(path report.Path) string { return d.position(path).file }
+
+// Text returns the text at a key of the root, if there is one.
+func (d Document) Text(key string) string {
+	if n := lookup(d.root, key); n != nil && n.Kind == yaml.ScalarNode && !isNull(n) {
+		return n.Value
+	}
+	return ""
 }
 
 // Expect checks the document's apiVersion and kind, which decide how the rest
@@ -144,7 +198,7 @@ func (d Document) Expect(apiVersion, kind string) error {
 	var problems report.Problems
 	for _, want := range []struct{ key, value string }{{"apiVersion", apiVersion}, {"kind", kind}} {
 		path := report.Path(want.key)
-		switch got := d.lookup(want.key); {
+		switch got := lookup(d.root, want.key); {
 		case got == nil:
 			problems.Add(path, "missing", fmt.Sprintf("write %s: %s", want.key, want.value))
 		case got.Kind != yaml.ScalarNode || got.Value != want.value:
@@ -154,25 +208,14 @@ func (d Document) Expect(apiVersion, kind string) error {
 	return d.Place(problems).Err()
 }
 
-// lookup returns the value of a key of the root, or nil.
-func (d Document) lookup(key string) *yaml.Node {
-	for i := 0; i+1 < len(d.root.Content); i += 2 {
-		if d.root.Content[i].Value == key {
-			return d.root.Content[i+1]
-		}
-	}
-	return nil
-}
-
 // Place returns the problems with file, line and column filled in by their
 // path. A path that the document does not have is shown at the nearest one
 // above it: a missing key at the mapping that lacks it.
 func (d Document) Place(problems report.Problems) report.Problems {
 	placed := make(report.Problems, 0, len(problems))
 	for _, p := range problems {
-		if p.Line == 0 {
-			at := d.position(p.Path)
-			p.File, p.Line, p.Col = d.file, at.line, at.col
+		if p.Line == 0 && p.File == "" {
+			p = d.position(p.Path).problem(p.Path, p.Message, p.Remedy)
 		}
 		placed = append(placed, p)
 	}
@@ -189,10 +232,15 @@ func (d Document) position(path report.Path) position {
 }
 
 func (d Document) problem(at *yaml.Node, path report.Path, message, remedy string) report.Problem {
-	return report.Problem{
-		File: d.file, Line: max(at.Line, 1), Col: max(at.Column, 1),
-		Path: path, Message: message, Remedy: remedy,
+	return d.of(at).problem(path, message, remedy)
+}
+
+func (p position) problem(path report.Path, message, remedy string) report.Problem {
+	problem := report.Problem{File: p.file, Path: path, Message: message, Remedy: remedy}
+	if p.line != noLine {
+		problem.Line, problem.Col = max(p.line, 1), max(p.col, 1)
 	}
+	return problem
 }
 
 var syntaxLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)

@@ -284,6 +284,83 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 }
 
+// listed is the schema with named lists.
+func listed() strictyaml.Schema[document] {
+	s := schema()
+	s.Lists = strictyaml.Lists{"list": {}, "inners": {Field: "name"}}
+	return s
+}
+
+func TestOverlay(t *testing.T) {
+	const head = "apiVersion: example/v1\nkind: Doc\n"
+	s := listed()
+	open := func(file, text string) strictyaml.Document {
+		doc, err := s.Open(file, []byte(head+text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return doc
+	}
+	parent := open("p.yaml", "text: a\nsmall: 200\ninner: {size: 1}\nlist: [a, b]\ninners: [{name: x, size: 1}, {name: y}]\npointer: {name: p}\nwords: {a: 1, b: 2}\n")
+	child := open("c.yaml", "small: null\nlist: [-a, c]\ninners: [{name: y, size: 2}, {name: x, remove: true}]\nwords: {a: null, c: 3}\n")
+	merged := s.Overlay(parent, child)
+	merged, problems := s.Set(merged, "pointer.size=5")
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	got, err := s.Decode(merged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := document{
+		APIVersion: "example/v1", Kind: "Doc", Text: "a", Number: 7, Inner: inner{Size: 1}, List: []string{"b", "c"},
+		Inners: []inner{{"y", 2}}, Words: map[string]string{"b": "2", "c": "3"}, Pointer: &inner{"p", 5},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for path, want := range map[report.Path]string{"text": "p.yaml", "list[0]": "p.yaml", "list[1]": "c.yaml", "pointer.name": "p.yaml", "pointer.size": "--set pointer.size", "nowhere": "c.yaml"} {
+		if got := merged.File(path); got != want {
+			t.Errorf("%s is in %q, want %q", path, got, want)
+		}
+	}
+	// The parent is as it was, with its problem at its place.
+	if _, err := s.Decode(parent); err == nil || err.Error() != "p.yaml:4:8: small: wanted a whole number, got the number 200" {
+		t.Errorf("the parent alone: %v", err)
+	}
+}
+
+func TestMarshal(t *testing.T) {
+	want := document{
+		APIVersion: "example/v1", Kind: "Doc", Text: "a\nb\n", Number: -3, Small: 1, Mode: 0o755, On: true,
+		At: time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC), Words: map[string]string{"b": "yes", "a.c": "1"},
+		Counts: map[string]int{"a": 1}, List: []string{"-x", "", "0x1"}, Inners: []inner{{Name: "a"}, {Size: 1}}, Pointer: &inner{Name: "p"},
+	}
+	text, err := strictyaml.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decode(t, string(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s\n%s", diff, text)
+	}
+	for _, value := range []any{1, &want, struct {
+		A float64 `yaml:"a"`
+	}{1}} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("encoding %T does not panic", value)
+				}
+			}()
+			_, _ = strictyaml.Marshal(value)
+		}()
+	}
+}
+
 func TestDecodePanicsOnUnknownTypes(t *testing.T) {
 	doc, err := strictyaml.Parse("d.yaml", []byte("a: 1"))
 	if err != nil {

@@ -81,6 +81,12 @@ type writer struct {
 }
 
 func (w *writer) entry(name string, mode, links uint32, data []byte) {
+	w.header(name, mode, links, uint32(len(data)))
+	w.buf.Write(data)
+	w.pad(4)
+}
+
+func (w *writer) header(name string, mode, links, size uint32) {
 	var inode uint32
 	if name != trailer {
 		// Two entries of one inode would be taken for hard links.
@@ -93,7 +99,7 @@ func (w *writer) entry(name string, mode, links uint32, data []byte) {
 		0, 0, // owner and group
 		links,
 		0, // time
-		uint32(len(data)),
+		size,
 		0, 0, 0, 0, // devices
 		uint32(len(name) + 1),
 		0, // checksum, which newc leaves 0
@@ -102,8 +108,6 @@ func (w *writer) entry(name string, mode, links uint32, data []byte) {
 	}
 	w.buf.WriteString(name)
 	w.buf.WriteByte(0)
-	w.pad(4)
-	w.buf.Write(data)
 	w.pad(4)
 }
 

@@ -9,6 +9,8 @@
 // Promises: the same files give the same bytes; the time of every entry is 0
 // and its owner is root; a path cannot leave the root.
 //
+// [WriteLarge] does the same for one file that is too large for memory.
+//
 // It writes regular files only, knows no links or devices, and does not read
 // archives.
 //

@@ -23,28 +23,32 @@ type Partition struct {
 	Start, Size int64
 }
 
-// GPT returns the first disk.GPTSize bytes of a disk: a protective MBR's
-// signature, a GPT header and 128 entries.
-func GPT(partitions ...Partition) []byte {
+// GPT returns the first 17408 bytes of a disk with sectors of 512 bytes: a
+// protective MBR's signature, a GPT header and 128 entries.
+func GPT(partitions ...Partition) []byte { return GPTOf(disk.SectorSize, [16]byte{}, partitions...) }
+
+// GPTOf is GPT for any sector size and GUID of the table.
+func GPTOf(sector int, guid [16]byte, partitions ...Partition) []byte {
 	le := binary.LittleEndian
-	b := make([]byte, disk.GPTSize)
+	b := make([]byte, disk.GPTSize(sector))
 	b[510], b[511] = 0x55, 0xaa
-	entries := b[2*disk.SectorSize:]
+	entries := b[2*sector:]
 	for i, p := range partitions {
 		e := entries[i*128:]
 		e[0] = 0xaf // any type that is not "unused"
 		copy(e[16:], p.GUID[:])
-		le.PutUint64(e[32:], uint64(p.Start/disk.SectorSize))
-		le.PutUint64(e[40:], uint64((p.Start+p.Size)/disk.SectorSize-1))
+		le.PutUint64(e[32:], uint64(p.Start/int64(sector)))
+		le.PutUint64(e[40:], uint64((p.Start+p.Size)/int64(sector)-1))
 		for j, u := range utf16.Encode([]rune(p.Label)) {
 			le.PutUint16(e[56+2*j:], u)
 		}
 	}
-	h := b[disk.SectorSize:]
+	h := b[sector:]
 	copy(h, "EFI PART")
 	le.PutUint32(h[8:], 0x10000)
 	le.PutUint32(h[12:], 92)
 	le.PutUint64(h[24:], 1)
+	copy(h[56:], guid[:])
 	le.PutUint64(h[72:], 2)
 	le.PutUint32(h[80:], 128)
 	le.PutUint32(h[84:], 128)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/images"
-	"github.com/k8snode/k8snode/internal/lab"
+	"github.com/k8snode/k8snode/internal/qemu"
 )
 
 // Options of a run.
@@ -23,8 +23,8 @@ type Options struct {
 	K8snode string
 	// Kubectl is a path too; empty takes the one in the image.
 	Kubectl string
-	// Accelerator is [lab.TCG] by default.
-	Accelerator lab.Accelerator
+	// Accelerator is [qemu.TCG] by default.
+	Accelerator qemu.Accelerator
 	// BakeTook is shown in the timeline; zero leaves it out.
 	BakeTook time.Duration
 	// Stall is how long nothing may happen before a wait is given up; 15
@@ -70,7 +70,7 @@ func (o Options) withDefaults() (Options, error) {
 		problems = append(problems, errors.New("the clock is not given"))
 	}
 	if o.Accelerator == "" {
-		o.Accelerator = lab.TCG
+		o.Accelerator = qemu.TCG
 	}
 	if o.Stall == 0 {
 		o.Stall = 15 * time.Minute

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Says on the console what failed, and stays. A machine that reboots by itself
 # would install over and over, one with a shell would be open to the room.
+export SYSTEMD_COLORS=0
 echo "k8snode: HOLD. Failed units:" > /dev/console
 systemctl --no-pager --no-legend --plain --failed list-units > /dev/console 2>&1 || :
 for unit in $(systemctl --no-pager --no-legend --plain --failed list-units | while read -r name _; do echo "$name"; done); do

@@ -14,13 +14,18 @@ depends() {
 installkernel() {
     # hostonly is off: every storage and network driver comes in by the modules
     # kernel-modules and kernel-network-modules. These are the file systems.
-    instmods squashfs overlay xfs ext4 vfat nls_cp437 nls_iso8859-1 loop
+    instmods squashfs overlay xfs ext4 vfat isofs nls_cp437 nls_iso8859-1 nls_utf8
+    # What the root is on, in, and checked by.
+    instmods loop dm_mod dm_verity sr_mod sd_mod usb-storage uas
+    # Configs from QEMU.
+    instmods qemu_fw_cfg
 }
 
 # shellcheck disable=SC2154 # moddir, initdir and systemdsystemunitdir are dracut's
 install() {
     inst_multiple \
-        mount umount cp mkdir touch cat sleep sync udevadm systemctl journalctl \
+        mount umount cp mkdir touch rm cat sleep sync udevadm systemctl journalctl \
+        dmsetup losetup \
         sgdisk partx blkid lsblk wipefs mkfs.xfs mkfs.ext4 mkfs.fat \
         groupadd groupdel groupmod useradd userdel usermod \
         ip modprobe mountpoint echo sh
@@ -28,6 +33,9 @@ install() {
     inst_simple "$moddir/k8snode-agent" /usr/bin/k8snode-agent
     inst_script "$moddir/k8snode-sysroot.sh" /usr/libexec/k8snode/sysroot
     inst_script "$moddir/k8snode-hold.sh" /usr/libexec/k8snode/hold
+    inst_script "$moddir/k8snode-network.sh" /usr/libexec/k8snode/network
+    # dracut's own module for the device mapper brings its hooks along.
+    inst_rules 55-dm.rules 60-persistent-storage-dm.rules 95-dm-notify.rules
     inst_simple "$moddir/90-k8snode-disk.rules" /usr/lib/udev/rules.d/90-k8snode-disk.rules
     inst_simple "$moddir/80-k8snode.network" /usr/lib/systemd/network/80-k8snode.network
 
@@ -35,7 +43,9 @@ install() {
     for unit in "$moddir"/*.service "$moddir"/*.target; do
         inst_simple "$unit" "$systemdsystemunitdir/${unit##*/}"
     done
-    for unit in k8snode-seed.service ignition-complete.target; do
+    inst_simple "$moddir/50-dev-mapper-root.conf" "$systemdsystemunitdir/dev-mapper-root.device.d/50-k8snode.conf"
+    inst_simple "$moddir/50-sysroot.conf" "$systemdsystemunitdir/sysroot.mount.d/50-k8snode.conf"
+    for unit in k8snode-root.service k8snode-seed.service ignition-complete.target; do
         $SYSTEMCTL -q --root="$initdir" add-requires initrd.target "$unit" || exit 1
     done
     $SYSTEMCTL -q --root="$initdir" add-requires initrd-root-fs.target k8snode-sysroot.service || exit 1

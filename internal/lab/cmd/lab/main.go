@@ -22,6 +22,7 @@ import (
 
 	"github.com/k8snode/k8snode/internal/lab"
 	"github.com/k8snode/k8snode/internal/lab/wholepath"
+	"github.com/k8snode/k8snode/internal/qemu"
 )
 
 const usage = "usage: lab start -image DIR -k8snode FILE [-kubectl FILE] [-dir DIR]\n       lab stop"
@@ -74,7 +75,7 @@ func start(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if flags.NArg() > 0 || opts.Image == "" || opts.K8snode == "" {
 		return fmt.Errorf("%w: -image and -k8snode are needed", errUsage)
 	}
-	accelerator, err := lab.ParseAccelerator(os.Getenv("K8SNODE_ACCEL"))
+	accelerator, err := qemu.ParseAccelerator(os.Getenv("K8SNODE_ACCEL"))
 	if err != nil {
 		return fmt.Errorf("reading K8SNODE_ACCEL: %w", err)
 	}

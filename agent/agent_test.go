@@ -80,7 +80,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"import", "x"}, agent.ExitUsage, "k8snode-agent: error: import takes no argument \"x\"\n"},
 		{[]string{"import", "--x"}, agent.ExitUsage, "flag provided but not defined: -x\n"},
 		{[]string{"report"}, agent.ExitUsage, `k8snode-agent: error: --phase is "", want one of ["booted" "ready" "failed"]`},
-		{[]string{"seed", "--device", "a", "--root-partuuid", "b"}, agent.ExitUsage, "k8snode-agent: error: --device and --root-partuuid exclude each other\n"},
+		{[]string{"seed", "--device", "a"}, agent.ExitUsage, "flag provided but not defined: -device\n"},
 		{[]string{"scrub", "-h"}, agent.ExitOK, "Usage of k8snode-agent scrub:\n"},
 		{[]string{"etcd-guard"}, agent.ExitFailed, "k8snode-agent: error: reading /etc/k8snode/node.json: open "},
 	} {
@@ -91,8 +91,9 @@ func TestUsage(t *testing.T) {
 	if code := m.run("help"); code != agent.ExitOK || m.stdout.String() != `usage: k8snode-agent VERB [FLAGS]
 
   install     write the image to the disk of a machine that was booted over the network
-  seed        hand the stub on the disk to Ignition
-  scrub       erase the stub on the disk and what Ignition cached
+  root        open the root of the image, wherever it is, and check it
+  seed        decide whether this is a first boot, and hand its config to Ignition
+  scrub       mark the first boot as done, and erase the config that it used
   etcd-guard  decide how etcd may start
   import      import the baked container images into containerd
   bootstrap   run kubeadm init or join, once
@@ -129,44 +130,37 @@ func TestInstallFails(t *testing.T) {
 	}
 }
 
-func TestSeedAndScrub(t *testing.T) {
+// What ends a boot is said in one line, without the ways of a command line.
+func TestHold(t *testing.T) {
 	m := newMachine(t)
-	data, err := seed.Encode([]byte("stub"), 4096)
-	if err != nil {
+	m.write("/proc/cmdline", []byte("quiet\n"))
+	want := "k8snode: reading the kernel command line: k8snode.root= is missing; k8snode.verity= is missing: " +
+		"correct it in the boot menu or the boot script\n"
+	for _, verb := range []string{"root", "seed", "scrub"} {
+		if code := m.run(verb); code != agent.ExitFailed || m.stderr.String() != want {
+			t.Errorf("%s: code %d, %s", verb, code, &m.stderr)
+		}
+	}
+	line := "k8snode.root=file:/r k8snode.verity=" + strings.Repeat("0", 64) + ":4096"
+	m.write("/proc/cmdline", []byte(line))
+	if code := m.run("root"); code != agent.ExitFailed || !strings.HasPrefix(m.stderr.String(), "k8snode: there is no /r in the initramfs: ") {
+		t.Errorf("code %d, %s", code, &m.stderr)
+	}
+	if err := os.MkdirAll(filepath.Join(m.root, "sys/block"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	partition := make([]byte, 4096)
-	copy(partition, data)
-	m.write(seed.ByLabel, partition)
-	m.write("/run/ignition.json", []byte("secret"))
-	run := filepath.Join(m.root, "run/k8snode")
-	stub := run + "/ignition/user.ign"
-	args := []string{"seed", "--out", stub, "--firstboot", run + "/firstboot"}
-	if code := m.run(args...); code != agent.ExitOK || m.stdout.Len() > 0 {
-		t.Fatalf("code %d, %s%s", code, &m.stdout, &m.stderr)
+	if code := m.run("seed"); code != agent.ExitFailed || !strings.HasPrefix(m.stderr.String(), "k8snode: there is no config, and ") {
+		t.Errorf("code %d, %s", code, &m.stderr)
 	}
-	if got, err := os.ReadFile(stub); err != nil || string(got) != "stub" {
+	m.write("/etc/k8snode/user.ign", []byte("config"))
+	if code := m.run("seed"); code != agent.ExitOK || !strings.HasPrefix(m.stdout.String(), "k8snode: first boot: ") {
+		t.Errorf("code %d, %s%s", code, &m.stdout, &m.stderr)
+	}
+	if got, err := os.ReadFile(filepath.Join(m.root, seed.ConfigFile)); err != nil || string(got) != "config" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	if code := m.run("scrub"); code != agent.ExitOK {
-		t.Fatalf("code %d, %s", code, &m.stderr)
-	}
-	for _, path := range []string{stub, filepath.Join(m.root, "run/ignition.json")} {
-		if _, err := os.Stat(path); !os.IsNotExist(err) {
-			t.Errorf("%s exists: %v", path, err)
-		}
-	}
-	if got, err := os.ReadFile(filepath.Join(m.root, seed.ByLabel)); err != nil || !bytes.Equal(got, make([]byte, 4096)) {
-		t.Errorf("the partition is not all zeros: %v", err)
-	}
-	if code := m.run("seed", "--device", filepath.Join(m.root, seed.ByLabel), "--out", run+"/again"); code != agent.ExitOK {
 		t.Errorf("code %d, %s", code, &m.stderr)
-	}
-	if _, err := os.Stat(run + "/again"); !os.IsNotExist(err) {
-		t.Error("an empty partition made a file")
-	}
-	if code := m.run("seed", "--root-partuuid", "x"); code != agent.ExitFailed {
-		t.Errorf("code %d for a machine without disks", code)
 	}
 }
 

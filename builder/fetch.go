@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ type Progress struct {
 type MissingError struct{ Names []string }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("%s missing here, and nothing is fetched offline; run \"k8snode fetch\" with a network:\n  %s",
+	return fmt.Sprintf("%s missing here, and nothing is fetched offline; run \"k8snode fetch\" for this recipe with a network:\n  %s",
 		counted(len(e.Names), "input is", "inputs are"), strings.Join(e.Names, "\n  "))
 }
 
@@ -115,7 +116,11 @@ func fetchModules(ctx context.Context, wanted []images.Module, lock Lock, o Opti
 		return nil, err
 	}
 	defer os.RemoveAll(work)
-	o.logger().Info("running", "step", "fetch modules")
+	log := o.logger()
+	if o.Offline {
+		log = slog.New(slog.DiscardHandler) // nothing is fetched
+	}
+	log.Info("running", "step", "fetch modules")
 	start := o.now()
 	var mu sync.Mutex
 	var all []string
@@ -146,7 +151,7 @@ func fetchModules(ctx context.Context, wanted []images.Module, lock Lock, o Opti
 	if err := missing.err(); err != nil {
 		return nil, err
 	}
-	o.logger().Info("done", "step", "fetch modules", "took", o.since(start))
+	log.Info("done", "step", "fetch modules", "took", o.since(start))
 	slices.Sort(all)
 	return slices.Compact(all), nil
 }

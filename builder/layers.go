@@ -9,9 +9,9 @@ import (
 	"path"
 	"path/filepath"
 
+	"github.com/k8snode/k8snode/builder/layerfs"
 	"github.com/k8snode/k8snode/builder/rootfs"
 	"github.com/k8snode/k8snode/builder/source"
-	"github.com/k8snode/k8snode/builder/squashfs"
 	"github.com/k8snode/k8snode/builder/tree"
 	"github.com/k8snode/k8snode/images"
 )
@@ -46,7 +46,7 @@ func (b *build) layers(ctx context.Context, base string, made map[string]source.
 
 // openLayers opens the packed layers, and packs the highest one: the recipe's
 // own files and the agent. The caller closes what it gets, even with an error.
-func (b *build) openLayers(ctx context.Context, p parts, img image) ([]*squashfs.Layer, error) {
+func (b *build) openLayers(ctx context.Context, p parts, img image) ([]*layerfs.Layer, error) {
 	agent, err := tree.FromFile(tree.Clean(images.AgentPath), b.o.Agent, 0o755)
 	if err != nil {
 		return nil, err
@@ -55,9 +55,9 @@ func (b *build) openLayers(ctx context.Context, p parts, img image) ([]*squashfs
 	if err := b.packEntries(ctx, top, append([]tree.Entry{agent}, b.plan.Entries...)); err != nil {
 		return nil, err
 	}
-	var layers []*squashfs.Layer
+	var layers []*layerfs.Layer
 	for _, name := range append(p.layers[:len(p.layers):len(p.layers)], top) {
-		l, err := squashfs.Open(name)
+		l, err := layerfs.Open(name)
 		if err != nil {
 			return layers, err
 		}
@@ -66,7 +66,7 @@ func (b *build) openLayers(ctx context.Context, p parts, img image) ([]*squashfs
 	return layers, nil
 }
 
-func closeLayers(layers []*squashfs.Layer) {
+func closeLayers(layers []*layerfs.Layer) {
 	for _, l := range layers {
 		l.Close() //nolint:errcheck // it was only read
 	}
@@ -124,7 +124,7 @@ func (b *build) pack(ctx context.Context, dst string, write func(io.Writer) erro
 		w.CloseWithError(write(w))
 	}()
 	buffered := bufio.NewWriterSize(out, 1<<20)
-	err = squashfs.Pack(ctx, buffered, r, squashfs.PackOptions{Level: b.plan.Recipe.Spec.Disk.CompressionLevel, Jobs: b.o.Jobs})
+	err = layerfs.Pack(ctx, buffered, r, layerfs.PackOptions{Level: b.plan.Recipe.Spec.Disk.CompressionLevel, Jobs: b.o.Jobs})
 	r.CloseWithError(io.ErrClosedPipe)
 	<-written
 	if err != nil {

@@ -177,7 +177,7 @@ func (l Lock) Changes(is Lock) []Change {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		was, is := before[name], after[name]
 		switch {
-		case was.digest == is.digest:
+		case was == is:
 		case was.version == is.version:
 			// Only what was replaced in its place is told by its digest.
 			changes = append(changes, Change{name, was.long(), is.long()})

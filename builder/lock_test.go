@@ -231,7 +231,7 @@ func TestLockForbidden(t *testing.T) {
 				l.o.Cache.Dir += "-other"
 			},
 			`1 input is gone from the mirrors: curl=8.1; --locked does not change the lock: run "k8snode lock --recipe small.yaml"`,
-			"7 inputs are missing here, and nothing is fetched offline; run \"k8snode fetch\" with a network:\n" +
+			"7 inputs are missing here, and nothing is fetched offline; run \"k8snode fetch\" for this recipe with a network:\n" +
 				"  base-files=13\n  curl=8.1\n  ipxe=1.21\n  libcurl=8.1\n  linux-image-7.3=7.3\n  linux-image-amd64=7.3\n  systemd-boot-efi=257",
 		}, {
 			"one file is missing", func(t *testing.T, l *lab) {
@@ -240,7 +240,7 @@ func TestLockForbidden(t *testing.T) {
 				}
 			},
 			"",
-			"1 input is missing here, and nothing is fetched offline; run \"k8snode fetch\" with a network:\n  ipxe=1.21",
+			"1 input is missing here, and nothing is fetched offline; run \"k8snode fetch\" for this recipe with a network:\n  ipxe=1.21",
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -423,7 +423,7 @@ func TestRelock(t *testing.T) {
 	if _, err := l.lockAndFetch(); err == nil {
 		t.Error("an edited lock was used")
 	}
-	r := relock(true, true)
+	r := relock(true, true, "curl 8.1 → 8.2")
 	write(r)
 	if _, err := l.lockAndFetch(); err != nil {
 		t.Error(err)

@@ -15,7 +15,7 @@ import (
 // Options of a bake. The zero value of each field but Cache, Agent and Out is
 // usable.
 type Options struct {
-	// Cache holds inputs and the outputs of steps.
+	// Cache holds inputs and the outputs of steps. Its path is absolute.
 	Cache source.Cache
 	// Agent is the path of the static program k8snode-agent.
 	Agent string
@@ -51,8 +51,8 @@ type Options struct {
 	// Mirror is the root URI of the Debian archive. Empty means the recipe's,
 	// or else the one of this host's apt.
 	Mirror string
-	// Keyring is the path of the keys that may sign the archive; empty means
-	// Debian's.
+	// Keyring is the absolute path of the keys that may sign the archive;
+	// empty means Debian's.
 	Keyring string
 	// Check repeats the bake and compares.
 	Check Check

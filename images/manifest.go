@@ -130,7 +130,7 @@ type Artifact struct {
 
 // Input is one thing that the image was made from.
 type Input struct {
-	// Source is deb, gomod or file.
+	// Source is deb, gomod, url, oci or file.
 	Source  string `json:"source"`
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`

@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -33,7 +35,7 @@ func TestNodePackages(t *testing.T) {
 	wanted := []string{
 		"systemd", "systemd-resolved", "chrony", "openssh-server", "dracut", "xfsprogs",
 		"iproute2", "nftables", "ipvsadm", "conntrack", "ethtool",
-		"keepalived", "haproxy", "ceph-common", "docker.io", "docker-cli", "tini",
+		"keepalived", "haproxy", "ceph-common", "docker.io", "docker-cli", "tini", "apparmor",
 		"cryptsetup-bin", "dmsetup", "grub-common", "grub-pc-bin", "grub-efi-amd64-bin",
 	}
 	unwanted := map[string]string{
@@ -347,6 +349,23 @@ func TestNodeFiles(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The recipes that docs/image.md shows are recipes.
+func TestNodeDocs(t *testing.T) {
+	page := string(read(t, "../docs/image.md"))
+	examples := fstest.MapFS{}
+	for _, m := range regexp.MustCompile("(?s)```yaml\n# ([a-z-]+\\.yaml)\n(.*?)```").FindAllStringSubmatch(page, -1) {
+		examples[m[1]] = &fstest.MapFile{Data: []byte(m[2])}
+	}
+	if len(examples) != strings.Count(page, "```yaml") {
+		t.Fatalf("%d of the examples have a name", len(examples))
+	}
+	for name := range examples {
+		if _, err := images.Load("./"+name, images.LoadOptions{Open: open(examples)}); err != nil {
+			t.Errorf("%s:\n%v", name, err)
+		}
+	}
 }
 
 // content returns what the recipe puts at a path.

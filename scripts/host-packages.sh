@@ -16,6 +16,7 @@ bake=(
 	gcc
 	libblkid-dev
 	libc6-dev
+	libseccomp-dev
 	mmdebstrap
 	pkg-config
 	squashfs-tools

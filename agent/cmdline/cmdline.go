@@ -113,13 +113,13 @@ func Parse(line string) (Args, error) {
 
 func parse(words []string) (Args, error) {
 	var args Args
-	var errs []error
+	var problems []string // one line on a console
 	var err error
 	if args.Root, err = parseRoot(last(words, wordRoot)); err != nil {
-		errs = append(errs, err)
+		problems = append(problems, err.Error())
 	}
 	if args.Verity, err = parseVerity(last(words, wordVerity)); err != nil {
-		errs = append(errs, err)
+		problems = append(problems, err.Error())
 	}
 	installed := args.Root.Kind == Partition
 	switch state := State(last(words, wordState)); {
@@ -130,17 +130,17 @@ func parse(words []string) (Args, error) {
 	case state == Disk || state == Tmpfs:
 		args.State = state
 	default:
-		errs = append(errs, fmt.Errorf("%s%s is neither disk nor tmpfs", wordState, state))
+		problems = append(problems, fmt.Sprintf("%s%s is neither disk nor tmpfs", wordState, state))
 	}
 	args.DiskGUID = last(words, wordDisk)
 	if installed || args.DiskGUID != "" {
 		if !guidForm.MatchString(args.DiskGUID) {
-			errs = append(errs, fmt.Errorf("%s%s is not a lower-case GUID", wordDisk, args.DiskGUID))
+			problems = append(problems, fmt.Sprintf("%s%s is not a lower-case GUID", wordDisk, args.DiskGUID))
 		}
 	}
 	args.ConfigURL = last(words, wordConfig)
-	if len(errs) > 0 {
-		return Args{}, errors.Join(errs...)
+	if len(problems) > 0 {
+		return Args{}, errors.New(strings.Join(problems, "; "))
 	}
 	return args, nil
 }

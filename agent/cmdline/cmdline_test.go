@@ -66,7 +66,7 @@ func TestParse(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	const remedy = ": correct it in the boot menu or the boot script"
 	for _, tt := range []struct{ name, line, want string }{
-		{"nothing", "", "k8snode.root= is missing\nk8snode.verity= is missing"},
+		{"nothing", "", "k8snode.root= is missing; k8snode.verity= is missing"},
 		{"unknown kind", verityWord + " k8snode.root=uuid:1", "k8snode.root=uuid:1 begins with none of partuuid:, label:, file:, http:// and https://"},
 		{"upper-case GUID", verityWord + " k8snode.disk=" + disk + " k8snode.root=partuuid:" + strings.ToUpper(guid), "k8snode.root=partuuid:" + strings.ToUpper(guid) + " is not a lower-case partition GUID"},
 		{"label that leaves the folder", verityWord + " k8snode.root=label:../x", "k8snode.root=label:../x is not a volume label"},

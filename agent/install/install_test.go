@@ -58,6 +58,17 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+func TestInstallLargeSectors(t *testing.T) {
+	for _, seedAt := range []int64{64 << 10, 2 * blockSize} {
+		l := newLab(t, seedAt, disktest.Disk{Name: "sda", Size: diskSize, Attributes: map[string]string{"queue/logical_block_size": "4096"}})
+		l.large()
+		if err := install.Run(context.Background(), l.opts); err != nil {
+			t.Fatal(err)
+		}
+		l.wantInstalled()
+	}
+}
+
 func TestInstallAgain(t *testing.T) {
 	l := newLab(t, 2*blockSize)
 	for range 2 {
@@ -207,9 +218,15 @@ func TestRefusedBeforeWriting(t *testing.T) {
 			want:  "selecting disk: several disks match (the selection is empty: any disk):\n  /dev/sda 0.0 GiB serial=\"S1\": matches\n  /dev/sdb 0.0 GiB serial=\"S2\": matches",
 		},
 		{
-			name:  "sector size",
+			name:  "disk with large sectors",
 			disks: []disktest.Disk{{Name: "sda", Size: diskSize, Attributes: map[string]string{"queue/logical_block_size": "4096"}}},
-			want:  "selecting disk: /dev/sda 0.0 GiB has logical sectors of 4096 bytes, images need 512: reformat",
+			want: "selecting disk: /dev/sda 0.0 GiB has logical sectors of 4096 bytes, the image is for 512: " +
+				"bake an image with spec.disk.sectorSize 4096, or reformat the disk if it can (nvme format, sg_format)",
+		},
+		{
+			name:   "image for large sectors",
+			change: (*lab).large,
+			want:   "has logical sectors of 512 bytes, the image is for 4096: bake an image with spec.disk.sectorSize 512, or",
 		},
 		{
 			name:   "no plan",

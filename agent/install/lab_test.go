@@ -21,6 +21,7 @@ import (
 
 	"github.com/k8snode/k8snode/agent/client"
 	"github.com/k8snode/k8snode/agent/command"
+	"github.com/k8snode/k8snode/agent/disk"
 	"github.com/k8snode/k8snode/agent/disk/disktest"
 	"github.com/k8snode/k8snode/agent/install"
 	"github.com/k8snode/k8snode/agent/retry"
@@ -45,6 +46,7 @@ type lab struct {
 	stored []byte
 	blocks images.BlockMap
 	seedAt int64
+	sector int
 	plan   api.InstallPlan
 	root   string
 	tools  string
@@ -64,7 +66,7 @@ type lab struct {
 // that it fits on.
 func newLab(t *testing.T, seedAt int64, disks ...disktest.Disk) *lab {
 	t.Helper()
-	l := &lab{t: t, seedAt: seedAt, tools: t.TempDir()}
+	l := &lab{t: t, seedAt: seedAt, sector: disk.SectorSize, tools: t.TempDir()}
 	if len(disks) == 0 {
 		disks = []disktest.Disk{{Name: "sda", Serial: "S1", Size: diskSize}}
 	}
@@ -116,7 +118,8 @@ func (l *lab) makeImage() {
 	}
 	// Boot code and more in the first block.
 	random.Read(l.image[:440])
-	copy(l.image[440:], disktest.GPT(disktest.Partition{Label: images.LabelSeed, Start: l.seedAt, Size: 64 << 10})[440:])
+	table := disktest.GPTOf(l.sector, [16]byte{}, disktest.Partition{Label: images.LabelSeed, Start: l.seedAt, Size: 64 << 10})
+	copy(l.image[440:], table[440:])
 	random.Read(l.image[200<<10 : 300<<10])
 	clear(l.image[l.seedAt : l.seedAt+64<<10])
 
@@ -125,7 +128,10 @@ func (l *lab) makeImage() {
 		l.t.Fatal(err)
 	}
 	defer encoder.Close()
-	l.blocks = images.BlockMap{Version: 1, Size: imageSize}
+	l.stored, l.blocks = nil, images.BlockMap{Version: 1, Size: imageSize}
+	if l.sector != disk.SectorSize {
+		l.blocks.SectorSize = l.sector
+	}
 	for at := int64(0); at < imageSize; at += blockSize {
 		raw := l.image[at : at+blockSize]
 		if bytes.Equal(raw, make([]byte, blockSize)) {
@@ -138,6 +144,13 @@ func (l *lab) makeImage() {
 		})
 		l.stored = append(l.stored, frame...)
 	}
+}
+
+// large makes the image one for sectors of 4096 bytes.
+func (l *lab) large() {
+	l.sector = disk.LargeSector
+	l.makeImage()
+	l.plan.Image.BlockMapSHA256 = digest(l.blockMap())
 }
 
 func (l *lab) blockMap() []byte {

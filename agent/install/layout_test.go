@@ -108,6 +108,14 @@ func TestParseBlockMapErrors(t *testing.T) {
 	}{
 		{"version", change(func(m *images.BlockMap) { m.Version = 2 }), "version 2 is not supported, want 1"},
 		{"size", change(func(m *images.BlockMap) { m.Size = 1000 }), "size 1000 is not a multiple of 512"},
+		{"sector size", change(func(m *images.BlockMap) { m.SectorSize = 520 }), "sector size 520 is not supported, want 512 or 4096"},
+		{"size in large sectors", change(func(m *images.BlockMap) { m.SectorSize = 4096; m.Size += 512 }), "size 8389120 is not a multiple of 4096"},
+		{"block in large sectors", change(func(m *images.BlockMap) { m.SectorSize = 4096; m.Blocks[1].Offset += 512 }), "block 1: offset and length are not multiples of 4096"},
+		{"first block without all large sectors", func() images.BlockMap {
+			m := blockMap(block(0, 20480, 0, 9))
+			m.SectorSize = 4096
+			return m
+		}(), "the block at offset 0 does not hold the partition table"},
 		{"no block", blockMap(), "the block at offset 0 does not hold the partition table"},
 		{"no first block", blockMap(block(mib, mib, 0, 9)), "the block at offset 0 does not hold the partition table"},
 		{"short first block", blockMap(block(0, 4096, 0, 9)), "the block at offset 0 does not hold the partition table"},

@@ -112,10 +112,12 @@ func Decide(in Inputs) Decision {
 		return decideTmpfs(in)
 	}
 	finished := in.Status == StateFinished
+	// Power failed after the marker was written, before the seed was erased.
+	used := finished && in.Seed != nil && in.Marker.SHA256 == in.Seed.SHA256
 	switch {
 	case in.SeedErr != nil && !finished:
 		return hold("%v: the config of this machine is lost: %s", in.SeedErr, reinstall)
-	case in.Seed != nil && !(finished && in.Marker.SHA256 == in.Seed.SHA256):
+	case in.Seed != nil && !used:
 		return Decision{Action: FirstBoot, Config: *in.Seed}
 	case finished:
 		return decideLater(in)
@@ -144,7 +146,6 @@ func decideTmpfs(in Inputs) Decision {
 
 func decideLater(in Inputs) Decision {
 	d := Decision{Action: LaterBoot}
-	// Power failed while the seed was being erased.
 	if in.Seed != nil || in.SeedErr != nil {
 		d.Erase = append(d.Erase, FromSeed)
 	}

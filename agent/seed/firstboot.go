@@ -121,9 +121,9 @@ func (o Options) writeBootEnv() error {
 
 // handOver writes the file that starts Ignition last.
 func (o Options) handOver(c Config, content []byte) error {
-	line := ""
+	line := "\n"
 	if c.Source == FromURL {
-		line = "ignition.config.url=" + o.Args.ConfigURL + "\n"
+		line = "ignition.config.url=" + o.Args.ConfigURL + line
 	} else if err := atomicfile.Write(o.path(ConfigFile), content, 0o600); err != nil {
 		return err
 	}

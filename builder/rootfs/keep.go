@@ -7,7 +7,7 @@ import (
 )
 
 // KeepFormat names what [Keep] keeps, for keys: it changes with the function.
-const KeepFormat = "2"
+const KeepFormat = "3"
 
 // Keep drops what must not or need not be in an image: state and identity of
 // the build, caches, logs, the tools that only the build used, links that
@@ -20,7 +20,9 @@ func Keep(p string) bool {
 		return !strings.HasSuffix(p, "/vmlinuz") && !strings.HasSuffix(p, "/System.map")
 	case strings.HasPrefix(p, "usr/share/doc/"):
 		return strings.Count(p, "/") == 4 && strings.HasSuffix(p, "/copyright")
-	case strings.HasPrefix(p, "etc/systemd/system/"), strings.HasPrefix(p, "etc/systemd/user/"):
+	case strings.HasPrefix(p, "etc/systemd/user/"):
+		// No preset is applied to the units of users on first boot, so the
+		// alias by which they find their bus must stay.
 		return !strings.Contains(p, ".wants") && !strings.Contains(p, ".requires")
 	}
 	return true
@@ -33,6 +35,7 @@ func droppedFolder(p string) bool {
 		"boot", "dev", "proc", "run", "sys", "tmp",
 		"var/cache", "var/lib/apt", "var/lib/dbus", "var/lib/ucf", "var/log", "var/tmp",
 		"var/lib/systemd/deb-systemd-helper-enabled", "var/lib/systemd/deb-systemd-user-helper-enabled",
+		"etc/systemd/system",
 		"etc/rc0.d", "etc/rc1.d", "etc/rc2.d", "etc/rc3.d", "etc/rc4.d", "etc/rc5.d", "etc/rc6.d", "etc/rcS.d",
 		"usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/doc-base", "usr/share/lintian", "usr/share/bug",
 		"usr/share/bash-completion", "usr/share/zsh", "usr/share/fish",

@@ -24,7 +24,8 @@ func TestKeep(t *testing.T) {
 		"etc/apt/apt.conf.d/01autoremove":       true,
 		"etc/machine-id":                        true, // the recipe's tree replaces it
 		"etc/rc2.d/S01chrony":                   false,
-		"etc/systemd/system/dbus.service":       true,
+		"etc/systemd/system/dbus.service":       false,
+		"etc/systemd/user/dbus.service":         true,
 		"etc/systemd/system/a.wants/b.timer":    false,
 		"etc/systemd/user/a.wants/b.socket":     false,
 		"etc/systemd/system/a.requires/b.mount": false,

@@ -76,7 +76,8 @@ func ReadProgram(name, file, sha256 string) (Program, error) {
 	switch {
 	case err == nil:
 		p.Build = info
-	case strings.Contains(err.Error(), "not a Go executable"): // the package has no error value for it
+	// The package has no error values for these.
+	case strings.HasSuffix(err.Error(), "not a Go executable"), strings.HasSuffix(err.Error(), "unrecognized file format"):
 	default:
 		return Program{}, fmt.Errorf("reading the modules of program %s: %w", name, err)
 	}

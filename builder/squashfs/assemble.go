@@ -2,201 +2,222 @@ package squashfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"math"
 	"os"
-	"path"
 	"slices"
-	"strings"
 	"time"
 )
 
-// AssembleOptions describe the file system.
+// AssembleOptions of a file system.
 type AssembleOptions struct {
-	// Epoch is its time of creation, and the modification time of the root
-	// folder.
+	// Epoch is every timestamp. It is between 1970 and 2106.
 	Epoch time.Time
 }
 
-// Assemble writes the file system that the layers make, the lowest first, to
-// f, an empty file. A folder that several layers have is the lowest's. Its
-// size is a multiple of 4096 bytes.
-func Assemble(ctx context.Context, f *os.File, layers []*Layer, o AssembleOptions) error {
-	t, err := merge(layers, o)
+// Info describes a file system.
+type Info struct {
+	// Size is what Assemble wrote, with the padding to a multiple of 4096
+	// bytes; Used is without it, as the superblock has it.
+	Size, Used int64
+	// Inodes are files, folders and others; hard links do not count.
+	Inodes int
+	// Fragments are blocks with small files.
+	Fragments int
+}
+
+// Assemble writes the file system that the layers make to out, from its start;
+// what out had before is lost. Later layers lie over earlier ones.
+func Assemble(ctx context.Context, out *os.File, layers []*Layer, o AssembleOptions) (Info, error) {
+	info, err := assemble(ctx, out, layers, o)
 	if err != nil {
-		return fmt.Errorf("assembling the layers: %w", err)
+		return Info{}, fmt.Errorf("assembling the file system: %w", err)
 	}
-	w := &writer{file: f, at: superblockSize, epoch: uint32(o.Epoch.Unix())} //nolint:gosec // the recipe's epoch ends in 2106
-	if err := w.copyData(ctx, layers, t); err != nil {
-		return fmt.Errorf("copying the layers: %w", err)
-	}
-	if err := w.writeTables(t); err != nil {
-		return fmt.Errorf("writing the tables: %w", err)
-	}
-	return nil
+	return info, nil
 }
 
-// An inode is a node in the merged tree.
-type inode struct {
-	node
-	number   uint32
-	links    uint32
-	children []*entry // of a folder, sorted by name
-	parent   *inode
-	// written says that ref is where the inode is.
-	written bool
-	ref     uint64
-	// xattrKey is the content of its set of attributes, empty for none.
-	xattrKey string
-}
-
-// An entry is a name in a folder.
-type entry struct {
-	name  string
-	inode *inode
-}
-
-// merge returns the root of the merged tree.
-func merge(layers []*Layer, o AssembleOptions) (*inode, error) {
-	type owned struct {
-		node
-		layer int
+func assemble(ctx context.Context, out *os.File, layers []*Layer, o AssembleOptions) (Info, error) {
+	if err := checkLayers(layers, o); err != nil {
+		return Info{}, err
 	}
-	all := map[string]owned{}
-	epoch := uint32(o.Epoch.Unix()) //nolint:gosec // the recipe's epoch ends in 2106
-	var fragments int
-	for i, l := range layers {
-		for _, n := range l.index.Nodes {
-			if under, ok := all[n.Path]; ok {
-				if under.Kind == dir && n.Kind == dir {
-					continue
-				}
-				return nil, fmt.Errorf("/%s of %q hides the one of %q: pack that without it", n.Path, l.name, layers[under.layer].name)
-			}
-			if n.Fragment > 0 {
-				n.Fragment += fragments
-			}
-			all[n.Path] = owned{n, i}
-		}
-		fragments += len(l.index.Fragments)
+	// 1. The tree.
+	root, inodes, err := merge(layers)
+	if err != nil {
+		return Info{}, err
 	}
-	paths := slices.Collect(maps.Keys(all))
-	for _, p := range paths {
-		for p = above(p); p != ""; p = above(p) {
-			if _, ok := all[p]; ok {
-				break
-			}
-			all[p] = owned{node: node{Path: p, Kind: dir, Mode: 0o755, MTime: epoch}}
-		}
+	// 2. The data of all layers, one after the other.
+	enc, err := newEncoder(0, 1, metadataBlock)
+	if err != nil {
+		return Info{}, err
 	}
-	paths = slices.Collect(maps.Keys(all))
-	// A folder sorts before what is in it.
-	slices.Sort(paths)
-
-	root := &inode{node: node{Kind: dir, Mode: 0o755, MTime: epoch}, number: 1, links: 2}
-	root.parent = root
-	inodes := map[string]*inode{"": root}
-	for _, p := range paths {
-		n := all[p]
-		if n.Kind == hardLink {
-			continue
-		}
-		i := &inode{node: n.node, number: uint32(len(inodes) + 1), links: 1} //nolint:gosec // checked by the tables
-		inodes[p] = i
+	t := &tables{
+		inodes: metadata{enc: enc}, listings: metadata{enc: enc},
+		xattrs: xattrs{pairs: &metadata{enc: enc}, known: map[string]uint32{}},
+		epoch:  uint32(o.Epoch.Unix()), blockSize: layers[0].index.blockSize,
 	}
-	for _, p := range paths {
-		n := all[p].node
-		i := inodes[p]
-		if n.Kind == hardLink {
-			if i = inodes[n.Target]; i == nil || i.Kind == dir {
-				return nil, fmt.Errorf("/%s is a link to /%s, which is not there", p, n.Target)
-			}
-			i.links++
-		}
-		parent := inodes[above(p)]
-		if parent == nil || parent.Kind != dir {
-			return nil, fmt.Errorf("/%s is below /%s, which is no folder", p, above(p))
-		}
-		name := path.Base(p)
-		if len(name) > 256 {
-			return nil, fmt.Errorf("/%s: the name is longer than 256 bytes", p)
-		}
-		if i.Kind == dir {
-			i.parent, i.links = parent, 2
-			parent.links++
-		}
-		parent.children = append(parent.children, &entry{name, i})
+	at := uint64(superblockSize)
+	var fragments []byte
+	count := uint32(0)
+	if _, err := out.Seek(superblockSize, io.SeekStart); err != nil {
+		return Info{}, err
 	}
-	for _, i := range inodes {
-		slices.SortFunc(i.children, func(a, b *entry) int { return strings.Compare(a.name, b.name) })
-	}
-	root.Size = int64(len(inodes))
-	return root, nil
-}
-
-// above returns the folder that a path is in, "" for the root.
-func above(p string) string {
-	return p[:max(0, strings.LastIndexByte(p, '/'))]
-}
-
-// copyData copies the layers' data and moves the addresses in the tree.
-func (w *writer) copyData(ctx context.Context, layers []*Layer, root *inode) error {
-	starts := map[string]int64{}
 	for _, l := range layers {
-		if err := ctx.Err(); err != nil {
-			return err
+		t.data, t.firstFragment = append(t.data, at), append(t.firstFragment, count)
+		for _, f := range l.index.fragments {
+			fragments = le.AppendUint64(fragments, at+f.start)
+			fragments = le.AppendUint64(fragments, uint64(f.word)) // and 4 unused bytes
+			count++
 		}
-		for _, n := range l.index.Nodes {
-			if len(n.Blocks) > 0 {
-				starts[n.Path] = w.at
+		if err := l.copyTo(ctx, out); err != nil {
+			return Info{}, fmt.Errorf("copying the layer %q: %w", l.file.Name(), err)
+		}
+		at += uint64(l.data)
+	}
+	// 3. The metadata.
+	ids, err := t.number(inodes)
+	if err != nil {
+		return Info{}, err
+	}
+	t.inode(root, t.folder(root))
+	t.inodes.flush()
+	t.listings.flush()
+	s := superblock{
+		inodes: uint32(len(inodes)), epoch: t.epoch, blockSize: t.blockSize, fragments: count,
+		flags: flagDuplicates | flagExport, ids: uint16(len(ids)), root: root.ref,
+	}
+	rest := t.encode(&s, at, tableContents{fragments, export(inodes), encodeIDs(ids)})
+	// 4. Everything into the file, with the superblock last.
+	if _, err := out.WriteAt(rest, int64(at)); err != nil {
+		return Info{}, err
+	}
+	size := (int64(s.used) + padding - 1) / padding * padding
+	if err := out.Truncate(int64(s.used)); err != nil {
+		return Info{}, err
+	}
+	if err := out.Truncate(size); err != nil {
+		return Info{}, err
+	}
+	if _, err := out.WriteAt(s.encode(), 0); err != nil {
+		return Info{}, err
+	}
+	return Info{Size: size, Used: int64(s.used), Inodes: len(inodes), Fragments: int(count)}, nil
+}
+
+func checkLayers(layers []*Layer, o AssembleOptions) error {
+	if epoch := o.Epoch.Unix(); epoch < 0 || epoch > 0xffff_ffff {
+		return fmt.Errorf("the epoch %s is not between 1970 and 2106", o.Epoch.UTC().Format(time.RFC3339))
+	}
+	if len(layers) == 0 {
+		return errors.New("there is no layer")
+	}
+	for _, l := range layers[1:] {
+		if l.index.blockSize != layers[0].index.blockSize {
+			return fmt.Errorf("the layer %q has blocks of %d bytes, %q of %d",
+				l.file.Name(), l.index.blockSize, layers[0].file.Name(), layers[0].index.blockSize)
+		}
+	}
+	return nil
+}
+
+// copyTo appends the data to out, whose position is where they belong.
+func (l *Layer) copyTo(ctx context.Context, out *os.File) error {
+	if _, err := l.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return copyData(ctx, out, l.file, l.data)
+}
+
+// number gives owners and lists of attributes the numbers that inodes have for
+// them, and returns the owners.
+func (t *tables) number(inodes []*inode) ([]uint32, error) {
+	seen := map[uint32]bool{}
+	var ids []uint32
+	for _, i := range inodes {
+		for _, id := range []uint32{i.uid, i.gid} {
+			if !seen[id] {
+				seen[id] = true
+				ids = append(ids, id)
 			}
 		}
-		for _, f := range l.index.Fragments {
-			w.fragments = append(w.fragments, fragment{Start: f.Start + w.at, Size: f.Size})
+		var err error
+		if i.xattr, err = t.xattrs.add(i.xattrs); err != nil {
+			return nil, fmt.Errorf("/%s: %w", i.path, err)
 		}
-		if _, err := l.file.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		if _, err := w.file.Seek(w.at, io.SeekStart); err != nil {
-			return err
-		}
-		// From file to file the kernel copies.
-		if _, err := io.CopyN(w.file, l.file, l.data); err != nil {
-			return fmt.Errorf("copying %d bytes of %q: %w", l.data, l.name, err)
-		}
-		w.at += l.data
 	}
-	root.walk(func(i *inode) {
-		if len(i.Blocks) > 0 {
-			i.Start += starts[i.Path]
-		}
-	})
-	return nil
+	if len(ids) > maxIDs {
+		return nil, fmt.Errorf("there are %d different users and groups; the format has room for %d", len(ids), maxIDs)
+	}
+	slices.Sort(ids)
+	t.ids = make(map[uint32]uint16, len(ids))
+	for n, id := range ids {
+		t.ids[id] = uint16(n)
+	}
+	return ids, nil
 }
 
-// walk calls f for every inode once.
-func (i *inode) walk(f func(*inode)) {
-	seen := map[*inode]bool{}
-	var visit func(*inode)
-	visit = func(i *inode) {
-		if seen[i] {
-			return
-		}
-		seen[i] = true
-		f(i)
-		for _, e := range i.children {
-			visit(e.inode)
-		}
-	}
-	visit(i)
+// tableContents are the tables of fixed records, unpacked.
+type tableContents struct {
+	fragments, export, ids []byte
 }
 
-// checkCount refuses what 32 bits do not count.
-func checkCount(what string, n, most int) error {
-	if n > most || n > math.MaxInt32 {
-		return fmt.Errorf("%d %s: a squashfs holds %d", n, what, most)
+// encode returns all tables as they are from position at on, and writes into
+// the superblock where they are. The kernel wants this order without gaps: it
+// takes the begin of one table for the end of the one before.
+func (t *tables) encode(s *superblock, at uint64, c tableContents) []byte {
+	out := slices.Concat(t.inodes.stored, t.listings.stored)
+	s.inodeTable, s.directoryTable = at, at+uint64(len(t.inodes.stored))
+	add := func(b []byte) uint64 {
+		stored, list := table(t.inodes.enc, b, at+uint64(len(out)))
+		out = append(out, stored...)
+		return list
 	}
-	return nil
+	s.fragmentTable, s.xattrTable = noTable, noTable
+	if len(c.fragments) > 0 {
+		s.fragmentTable = add(c.fragments)
+	}
+	s.exportTable = add(c.export)
+	s.idTable = add(c.ids)
+	if len(t.xattrs.lists) == 0 {
+		s.flags |= flagNoXattrs
+	} else {
+		out = t.xattrs.encode(s, at, out)
+	}
+	s.used = at + uint64(len(out))
+	return out
+}
+
+// encode appends the attributes: the pairs, the lists, and a header with the
+// position of the pairs before the positions of the lists' blocks.
+func (x *xattrs) encode(s *superblock, at uint64, out []byte) []byte {
+	x.pairs.flush()
+	pairs := at + uint64(len(out))
+	out = append(out, x.pairs.stored...)
+	base := at + uint64(len(out))
+	stored, list := table(x.pairs.enc, x.lists, base)
+	s.xattrTable = list
+	blocks, positions := stored[:list-base], stored[list-base:]
+	out = append(out, blocks...)
+	out = le.AppendUint64(out, pairs)
+	out = le.AppendUint32(out, uint32(len(x.lists)/xattrListSize))
+	out = le.AppendUint32(out, 0)
+	return append(out, positions...)
+}
+
+// export lists where inodes are, by number: it lets the kernel open a file by
+// its handle, which an overlay over the file system wants.
+func export(inodes []*inode) []byte {
+	b := make([]byte, 0, 8*len(inodes))
+	for _, i := range inodes {
+		b = le.AppendUint64(b, uint64(i.ref))
+	}
+	return b
+}
+
+func encodeIDs(ids []uint32) []byte {
+	b := make([]byte, 0, 4*len(ids))
+	for _, id := range ids {
+		b = le.AppendUint32(b, id)
+	}
+	return b
 }

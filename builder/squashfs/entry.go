@@ -123,8 +123,12 @@ func ordered(entries []Entry) ([]Entry, error) {
 		kinds[e.Path] = e.Kind
 	}
 	for _, e := range entries {
-		if kind, ok := kinds[path.Dir(e.Path)]; ok && kind != Directory {
-			return nil, fmt.Errorf("/%s: what it is in is not a folder", e.Path)
+		above := path.Dir(e.Path)
+		for above != "." && kinds[above] == 0 {
+			above = path.Dir(above)
+		}
+		if above != "." && kinds[above] != Directory {
+			return nil, fmt.Errorf("/%s: /%s, which it is in, is not a folder", e.Path, above)
 		}
 		if e.Kind != HardLink {
 			continue

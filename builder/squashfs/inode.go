@@ -1,187 +1,151 @@
 package squashfs
 
-import (
-	"encoding/binary"
-	"math"
-)
-
-// extended is added to the type of a basic inode.
+// extended is what separates the types of extended inodes from the basic ones.
 const extended = 7
 
-// writeInode writes an inode with all that is below it: subfolders first, then
-// the other children side by side, so that a folder's entries are close, and
-// last the folder, which needs their addresses.
-func (w *writer) writeInode(inodes, dirs *metadata, i *inode) error {
-	if i.written {
-		return nil
-	}
-	for _, folders := range []bool{true, false} {
-		for _, e := range i.children {
-			if (e.inode.Kind == dir) == folders {
-				if err := w.writeInode(inodes, dirs, e.inode); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	var b []byte
-	switch i.Kind {
-	case dir:
-		b = w.dirInode(dirs, i)
-	case file:
-		b = w.fileInode(i)
-	case symlink:
-		b = w.header(i, false)
-		b = binary.LittleEndian.AppendUint32(b, i.links)
-		b = binary.LittleEndian.AppendUint32(b, uint32(len(i.Target))) //nolint:gosec // a path
-		b = append(b, i.Target...)
-		b = w.appendXattr(b, i)
-	default:
-		b = w.header(i, false)
-		b = binary.LittleEndian.AppendUint32(b, i.links)
-		if i.Kind != fifo {
-			b = binary.LittleEndian.AppendUint32(b, i.Device)
-		}
-		b = w.appendXattr(b, i)
-	}
-	block, offset := inodes.ref()
-	i.ref, i.written = uint64(block)<<16|uint64(offset), true
-	inodes.write(b)
-	return nil
+// tables gathers the metadata of a file system.
+type tables struct {
+	inodes, listings metadata
+	xattrs           xattrs
+	ids              map[uint32]uint16
+	epoch            uint32
+	blockSize        uint32
+	data             []uint64 // where the data of each layer begins
+	firstFragment    []uint32 // of each layer
 }
 
-// header begins an inode. It is extended when force says so, and where there
-// are extended attributes.
-func (w *writer) header(i *inode, force bool) []byte {
-	typ := uint16(i.Kind)
-	if _, ok := w.xattr(i); ok || force {
+// folder writes what is in a folder, and its listing: first the content of the
+// folders in it, then its inodes side by side, so that few headers serve the
+// listing, which comes last because it says where the inodes are.
+func (t *tables) folder(n *node) listing {
+	below := make(map[*node]listing)
+	for _, child := range n.sorted {
+		if child.kind == Directory {
+			below[child] = t.folder(child)
+		}
+	}
+	for _, child := range n.sorted {
+		if !child.written {
+			t.inode(child, below[child])
+		}
+	}
+	return t.list(n.sorted)
+}
+
+// inode writes the inode of a node; the listing is that of a folder.
+func (t *tables) inode(n *node, l listing) {
+	n.written, n.ref = true, t.inodes.at()
+	var basic bool
+	var b []byte
+	switch n.kind {
+	case Directory:
+		basic, b = t.directory(n, l)
+	case File:
+		basic, b = t.file(n.inode)
+	case Symlink:
+		b = le.AppendUint32(nil, n.links)
+		b = le.AppendUint32(b, uint32(len(n.target)))
+		b = append(b, n.target...)
+		basic, b = n.attributed(b)
+	case BlockDevice, CharDevice:
+		basic, b = n.attributed(le.AppendUint32(le.AppendUint32(nil, n.links), n.device))
+	default: // FIFO and Socket
+		basic, b = n.attributed(le.AppendUint32(nil, n.links))
+	}
+	typ := uint16(n.kind)
+	if !basic {
 		typ += extended
 	}
-	b := binary.LittleEndian.AppendUint16(nil, typ)
-	b = binary.LittleEndian.AppendUint16(b, i.Mode)
-	b = binary.LittleEndian.AppendUint16(b, w.ids[i.UID])
-	b = binary.LittleEndian.AppendUint16(b, w.ids[i.GID])
-	b = binary.LittleEndian.AppendUint32(b, i.MTime)
-	return binary.LittleEndian.AppendUint32(b, i.number)
+	h := le.AppendUint16(nil, typ)
+	h = le.AppendUint16(h, n.mode)
+	h = le.AppendUint16(h, t.ids[n.uid])
+	h = le.AppendUint16(h, t.ids[n.gid])
+	h = le.AppendUint32(h, t.epoch)
+	h = le.AppendUint32(h, n.inode.number)
+	t.inodes.write(h)
+	t.inodes.write(b)
 }
 
-// xattr returns the number of the inode's set of attributes.
-func (w *writer) xattr(i *inode) (uint32, bool) {
-	if i.xattrKey == "" {
-		return none, false
+// attributed ends an inode whose extended form has one field more.
+func (i *inode) attributed(b []byte) (basic bool, out []byte) {
+	if i.xattr == none {
+		return true, b
 	}
-	return w.xattrs.numbers[i.xattrKey], true
+	return false, le.AppendUint32(b, i.xattr)
 }
 
-// appendXattr ends an extended inode of a kind that is extended for its
-// attributes only.
-func (w *writer) appendXattr(b []byte, i *inode) []byte {
-	if n, ok := w.xattr(i); ok {
-		b = binary.LittleEndian.AppendUint32(b, n)
+// listingExtra is added to the size of a listing in its inode: the kernel
+// counts "." and ".." into the position of a reader.
+const listingExtra = 3
+
+func (t *tables) directory(n *node, l listing) (basic bool, b []byte) {
+	size := l.size + listingExtra
+	if size <= 0xffff && len(l.index) == 0 && n.xattr == none {
+		b = le.AppendUint32(b, l.at.block())
+		b = le.AppendUint32(b, n.links)
+		b = le.AppendUint16(b, uint16(size))
+		b = le.AppendUint16(b, l.at.offset())
+		return true, le.AppendUint32(b, n.above())
 	}
-	return b
+	b = le.AppendUint32(b, n.links)
+	b = le.AppendUint32(b, uint32(size))
+	b = le.AppendUint32(b, l.at.block())
+	b = le.AppendUint32(b, n.above())
+	b = le.AppendUint16(b, uint16(len(l.index)))
+	b = le.AppendUint16(b, l.at.offset())
+	b = le.AppendUint32(b, n.xattr)
+	for _, mark := range l.index {
+		b = le.AppendUint32(b, uint32(mark.position))
+		b = le.AppendUint32(b, mark.block)
+		b = le.AppendUint32(b, uint32(len(mark.name)-1))
+		b = append(b, mark.name...)
+	}
+	return false, b
 }
 
-func (w *writer) fileInode(i *inode) []byte {
-	le := binary.LittleEndian
-	number, hasXattr := w.xattr(i)
-	var holes int64
-	for n, size := range i.Blocks {
-		if size == zeroSize {
-			holes += min(BlockSize, i.Size-int64(n)*BlockSize)
+// above returns the number of the parent's inode.
+func (n *node) above() uint32 { return n.parent.inode.number }
+
+func (t *tables) file(i *inode) (basic bool, b []byte) {
+	var start, sparse uint64
+	fragment, offset := uint32(none), uint32(0)
+	var words []uint32
+	if c := i.content; c != nil {
+		words = c.words
+		if c.fragment == none {
+			start = t.data[i.layer] + c.start
+		} else {
+			fragment, offset = t.firstFragment[i.layer]+c.fragment, c.fragmentOffset
 		}
 	}
-	frag := uint32(none)
-	if i.Fragment > 0 {
-		frag = uint32(i.Fragment - 1) //nolint:gosec // fewer than files
+	left := i.size
+	for _, word := range words {
+		n := min(left, uint64(t.blockSize))
+		if word == 0 {
+			sparse += n
+		}
+		left -= n
 	}
-	long := hasXattr || i.links > 1 || i.Size > math.MaxUint32 || i.Start > math.MaxUint32 || holes > 0
-	b := w.header(i, long)
-	if long {
-		b = le.AppendUint64(b, uint64(i.Start)) //nolint:gosec // not negative
-		b = le.AppendUint64(b, uint64(i.Size))  //nolint:gosec // not negative
-		b = le.AppendUint64(b, uint64(holes))   //nolint:gosec // not negative
-		b = le.AppendUint32(b, i.links)
-		b = le.AppendUint32(b, frag)
-		b = le.AppendUint32(b, i.Offset)
-		b = le.AppendUint32(b, number)
+	// A file of nothing but zeros keeps one byte, as from mksquashfs.
+	sparse = min(sparse, max(i.size, 1)-1)
+
+	if start <= none && i.size <= none && sparse == 0 && i.links == 1 && i.xattr == none {
+		basic = true
+		b = le.AppendUint32(b, uint32(start))
+		b = le.AppendUint32(b, fragment)
+		b = le.AppendUint32(b, offset)
+		b = le.AppendUint32(b, uint32(i.size))
 	} else {
-		b = le.AppendUint32(b, uint32(i.Start)) //nolint:gosec // checked
-		b = le.AppendUint32(b, frag)
-		b = le.AppendUint32(b, i.Offset)
-		b = le.AppendUint32(b, uint32(i.Size)) //nolint:gosec // checked
-	}
-	for _, size := range i.Blocks {
-		b = le.AppendUint32(b, size)
-	}
-	return b
-}
-
-func (w *writer) dirInode(dirs *metadata, i *inode) []byte {
-	le := binary.LittleEndian
-	block, offset := dirs.ref()
-	size := writeListing(dirs, i.children)
-	// What readers call a folder's size counts "." and "..".
-	size += 3
-	number, hasXattr := w.xattr(i)
-	long := hasXattr || size > math.MaxUint16
-	b := w.header(i, long)
-	if long {
+		b = le.AppendUint64(b, start)
+		b = le.AppendUint64(b, i.size)
+		b = le.AppendUint64(b, sparse)
 		b = le.AppendUint32(b, i.links)
-		b = le.AppendUint32(b, uint32(size)) //nolint:gosec // names of files in memory
-		b = le.AppendUint32(b, block)
-		b = le.AppendUint32(b, i.parentNumber(w))
-		b = le.AppendUint16(b, 0) // entries of the index
-		b = le.AppendUint16(b, offset)
-		return le.AppendUint32(b, number)
+		b = le.AppendUint32(b, fragment)
+		b = le.AppendUint32(b, offset)
+		b = le.AppendUint32(b, i.xattr)
 	}
-	b = le.AppendUint32(b, block)
-	b = le.AppendUint32(b, i.links)
-	b = le.AppendUint16(b, uint16(size)) //nolint:gosec // checked
-	b = le.AppendUint16(b, offset)
-	return le.AppendUint32(b, i.parentNumber(w))
-}
-
-// parentNumber of the root is one more than there are inodes.
-func (i *inode) parentNumber(w *writer) uint32 {
-	if i.parent == i {
-		return w.count + 1
+	for _, word := range words {
+		b = le.AppendUint32(b, word)
 	}
-	return i.parent.number
-}
-
-// runLength is how many entries a header of a listing counts.
-const runLength = 256
-
-// writeListing writes a folder's entries and returns their size. A run shares
-// a header: its inodes are in one block, and their numbers close.
-func writeListing(dirs *metadata, entries []*entry) int {
-	le := binary.LittleEndian
-	size := 0
-	for len(entries) > 0 {
-		first := entries[0].inode
-		n := 1
-		for n < len(entries) && n < runLength && sameRun(first, entries[n].inode) {
-			n++
-		}
-		b := le.AppendUint32(nil, uint32(n-1)) //nolint:gosec // at most 255
-		b = le.AppendUint32(b, uint32(first.ref>>16))
-		b = le.AppendUint32(b, first.number)
-		for _, e := range entries[:n] {
-			b = le.AppendUint16(b, uint16(e.inode.ref))                        //nolint:gosec // the low 16 bits
-			b = le.AppendUint16(b, uint16(int16(e.inode.number-first.number))) //nolint:gosec // checked by sameRun
-			b = le.AppendUint16(b, uint16(e.inode.Kind))
-			b = le.AppendUint16(b, uint16(len(e.name)-1)) //nolint:gosec // at most 256
-			b = append(b, e.name...)
-		}
-		dirs.write(b)
-		size += len(b)
-		entries = entries[n:]
-	}
-	return size
-}
-
-func sameRun(first, i *inode) bool {
-	diff := int64(i.number) - int64(first.number)
-	return i.ref>>16 == first.ref>>16 && diff >= math.MinInt16 && diff <= math.MaxInt16
+	return basic, b
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/k8snode/k8snode/builder/source"
 	"github.com/k8snode/k8snode/builder/tree"
 	"github.com/k8snode/k8snode/builder/verify"
+	"github.com/k8snode/k8snode/builder/verify/verifytest"
 	"github.com/k8snode/k8snode/images"
 )
 
@@ -82,8 +83,8 @@ func remove(path string) func([]tree.Entry) []tree.Entry {
 }
 
 // put adds files to the root.
-func put(more map[string]entry) func(*parts) {
-	return func(p *parts) { maps.Copy(p.root, more) }
+func put(more map[string]verifytest.Entry) func(*verifytest.Parts) {
+	return func(p *verifytest.Parts) { maps.Copy(p.Root, more) }
 }
 
 // TestContent bakes images whose artifacts all fit together, and have the
@@ -91,11 +92,11 @@ func put(more map[string]entry) func(*parts) {
 func TestContent(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		change func(*parts)
+		change func(*verifytest.Parts)
 		want   []string
 	}{
-		{"the recipe's files", func(p *parts) {
-			p.files = func(all []tree.Entry) []tree.Entry {
+		{"the recipe's files", func(p *verifytest.Parts) {
+			p.Files = func(all []tree.Entry) []tree.Entry {
 				all = edit("etc/secretive", func(e *tree.Entry) { e.Mode = 0o644 })(all)
 				all = edit("etc/folder", func(e *tree.Entry) { e.UID = 7 })(all)
 				all = edit("etc/resolv.conf", func(e *tree.Entry) { e.Target = "elsewhere" })(all)
@@ -111,55 +112,55 @@ func TestContent(t *testing.T) {
 			"pxe/rootfs.squashfs: /usr/bin/prog has other content than the recipe gives it; bake again",
 			"pxe/rootfs.squashfs: /usr/share/k8snode/images/all/example.org_pause_1.tar is missing; bake again",
 		}},
-		{"a unit is missing", func(p *parts) {
-			p.files = remove("usr/lib/systemd/system/own.service")
-			delete(p.root, "/usr/lib/systemd/system/packaged.service")
+		{"a unit is missing", func(p *verifytest.Parts) {
+			p.Files = remove("usr/lib/systemd/system/own.service")
+			delete(p.Root, "/usr/lib/systemd/system/packaged.service")
 		}, []string{
 			"pxe/rootfs.squashfs: /usr/lib/systemd/system/own.service is missing; bake again",
 			"pxe/rootfs.squashfs: there is no unit own.service, which the recipe names; add the package that has it to spec.packages, or drop the unit from spec.units",
 			"pxe/rootfs.squashfs: there is no unit packaged.service, which the recipe names; add the package that has it to spec.packages, or drop the unit from spec.units",
 		}},
-		{"a preset enables more", put(map[string]entry{
-			"/etc/systemd/system-preset/10-more.preset": file("enable off.*\nenable debug-shell.service\ndisable packaged.service\n"),
+		{"a preset enables more", put(map[string]verifytest.Entry{
+			"/etc/systemd/system-preset/10-more.preset": verifytest.File("enable off.*\nenable debug-shell.service\ndisable packaged.service\n"),
 			// Hides the distribution's, and so changes nothing that matters.
-			"/etc/systemd/system-preset/90-systemd.preset": file(""),
+			"/etc/systemd/system-preset/90-systemd.preset": verifytest.File(""),
 		}), []string{
 			`pxe/rootfs.squashfs: debug-shell.service is enabled by "debug-shell.service" of /etc/systemd/system-preset/10-more.preset, and the recipe does not name it; add it to spec.units, or remove the preset`,
 			`pxe/rootfs.squashfs: off.service is enabled by "off.*" of /etc/systemd/system-preset/10-more.preset, and the recipe does not enable it; bake again`,
 		}},
-		{"presets in another order", put(map[string]entry{
-			"/usr/lib/systemd/system-preset/00-before.preset": file("disable packaged.service\n"),
+		{"presets in another order", put(map[string]verifytest.Entry{
+			"/usr/lib/systemd/system-preset/00-before.preset": verifytest.File("disable packaged.service\n"),
 		}), []string{
 			`pxe/rootfs.squashfs: packaged.service is disabled by "packaged.service" of /usr/lib/systemd/system-preset/00-before.preset, and the recipe enables it; bake again`,
 		}},
-		{"no last preset", func(p *parts) { p.files = remove("usr/lib/systemd/system-preset/99-k8snode-last.preset") }, []string{
+		{"no last preset", func(p *verifytest.Parts) { p.Files = remove("usr/lib/systemd/system-preset/99-k8snode-last.preset") }, []string{
 			"pxe/rootfs.squashfs: /usr/lib/systemd/system-preset/99-k8snode-last.preset is missing; bake again",
 			`pxe/rootfs.squashfs: off.service is enabled by "*" of no preset file, and the recipe does not enable it; bake again`,
 		}},
-		{"links enable units", put(map[string]entry{
-			"/etc/systemd/system/multi-user.target.wants/debug-shell.service":   link("/usr/lib/systemd/system/debug-shell.service"),
-			"/etc/systemd/system/sockets.target.requires/x.socket":              link("/usr/lib/systemd/system/x.socket"),
-			"/usr/lib/systemd/system/multi-user.target.wants/off.service":       link("../off.service"),
-			"/usr/lib/systemd/system/multi-user.target.wants/own.service":       link("../own.service"),
-			"/usr/lib/systemd/system/multi-user.target.wants/something.service": link("../something.service"),
+		{"links enable units", put(map[string]verifytest.Entry{
+			"/etc/systemd/system/multi-user.target.wants/debug-shell.service":   verifytest.Link("/usr/lib/systemd/system/debug-shell.service"),
+			"/etc/systemd/system/sockets.target.requires/x.socket":              verifytest.Link("/usr/lib/systemd/system/x.socket"),
+			"/usr/lib/systemd/system/multi-user.target.wants/off.service":       verifytest.Link("../off.service"),
+			"/usr/lib/systemd/system/multi-user.target.wants/own.service":       verifytest.Link("../own.service"),
+			"/usr/lib/systemd/system/multi-user.target.wants/something.service": verifytest.Link("../something.service"),
 		}), []string{
 			"pxe/rootfs.squashfs: /etc/systemd/system/multi-user.target.wants/debug-shell.service enables debug-shell.service past the presets; drop the link: presets enable units, by spec.units",
 			"pxe/rootfs.squashfs: /etc/systemd/system/sockets.target.requires/x.socket enables x.socket past the presets; drop the link: presets enable units, by spec.units",
 			"pxe/rootfs.squashfs: /usr/lib/systemd/system/multi-user.target.wants/off.service enables off.service, and the recipe does not; drop the link, or enable the unit in spec.units",
 		}},
-		{"later files win over the recipe's settings", put(map[string]entry{
-			"/usr/lib/sysctl.d/99-package.conf":                file("net/ipv4/ip_forward=0\n"),
-			"/etc/systemd/journald.conf.d/95-more.conf":        file("[Journal]\nSystemMaxUse=4G\n"),
-			"/etc/modules-load.d/90-k8snode.conf":              file("# hides that of the recipe\noverlay\n"),
-			"/etc/sysctl.d/90-not.a.conf.file":                 file("kernel.panic = 3\n"),
-			"/usr/lib/systemd/journald.conf.d/10-earlier.conf": file("[Journal]\nSystemMaxUse=2G\n"),
+		{"later files win over the recipe's settings", put(map[string]verifytest.Entry{
+			"/usr/lib/sysctl.d/99-package.conf":                verifytest.File("net/ipv4/ip_forward=0\n"),
+			"/etc/systemd/journald.conf.d/95-more.conf":        verifytest.File("[Journal]\nSystemMaxUse=4G\n"),
+			"/etc/modules-load.d/90-k8snode.conf":              verifytest.File("# hides that of the recipe\noverlay\n"),
+			"/etc/sysctl.d/90-not.a.conf.file":                 verifytest.File("kernel.panic = 3\n"),
+			"/usr/lib/systemd/journald.conf.d/10-earlier.conf": verifytest.File("[Journal]\nSystemMaxUse=2G\n"),
 		}), []string{
 			"pxe/rootfs.squashfs: journald's setting SystemMaxUse is \"4G\" by /etc/systemd/journald.conf.d/95-more.conf, and spec.journald says \"1G\"; see to it that no file of a later name sets it",
 			"pxe/rootfs.squashfs: the kernel module br_netfilter of spec.kernelModules is in no file of modules-load.d; bake again",
 			"pxe/rootfs.squashfs: the sysctl net.ipv4.ip_forward is \"0\" by /usr/lib/sysctl.d/99-package.conf, and spec.sysctls says \"1\"; see to it that no file of a later name sets it",
 		}},
-		{"settings are nowhere", func(p *parts) {
-			p.files = func(all []tree.Entry) []tree.Entry {
+		{"settings are nowhere", func(p *verifytest.Parts) {
+			p.Files = func(all []tree.Entry) []tree.Entry {
 				all = remove("usr/lib/sysusers.d/k8snode.conf")(all)
 				all = remove("usr/lib/systemd/journald.conf.d/90-k8snode.conf")(all)
 				return remove("usr/lib/sysctl.d/90-k8snode.conf")(all)
@@ -173,26 +174,26 @@ func TestContent(t *testing.T) {
 			"pxe/rootfs.squashfs: the sysctl kernel.panic is \"0\" by /usr/lib/sysctl.d/50-default.conf, and spec.sysctls says \"10\"; see to it that no file of a later name sets it",
 			"pxe/rootfs.squashfs: the sysctl net.ipv4.ip_forward of spec.sysctls is in no file; bake again",
 		}},
-		{"machine-id", func(p *parts) {
-			p.files = edit("etc/machine-id", func(e *tree.Entry) { e.Content = []byte("0123456789abcdef0123456789abcdef\n") })
+		{"machine-id", func(p *verifytest.Parts) {
+			p.Files = edit("etc/machine-id", func(e *tree.Entry) { e.Content = []byte("0123456789abcdef0123456789abcdef\n") })
 		}, []string{
 			`pxe/rootfs.squashfs: /etc/machine-id has other content than the recipe gives it; bake again`,
 			`pxe/rootfs.squashfs: /etc/machine-id is "0123456789abcdef0123456789abcdef\n", and should be "uninitialized\n": systemd would apply no presets, or every machine would be the same; bake again`,
 		}},
-		{"identity, traces and tools", put(map[string]entry{
-			"/etc/ssh/ssh_host_ed25519_key.pub":             file("ssh-ed25519 AAAA"),
-			"/var/lib/systemd/random-seed":                  file("seed"),
-			"/var/lib/apt/lists/deb_Packages":               file("x"),
-			"/var/log/dpkg.log":                             file("x"),
-			"/var/cache/apt/pkgcache.bin":                   file("x"),
-			"/home/me/notes":                                file("x"),
-			"/root/.bash_history":                           file("x"),
-			"/usr/bin/dracut":                               file("x"),
-			"/usr/sbin/grub-install":                        file("x"),
-			"/tmp/x":                                        file("x"),
-			"/var/lib/systemd/coredump/core.sh.zst":         file("x"),
-			"/usr/share/core/is-no-dump":                    file("x"),
-			"/etc/apt/sources.list.d/in-a-recipe-it-may-be": file("x"),
+		{"identity, traces and tools", put(map[string]verifytest.Entry{
+			"/etc/ssh/ssh_host_ed25519_key.pub":             verifytest.File("ssh-ed25519 AAAA"),
+			"/var/lib/systemd/random-seed":                  verifytest.File("seed"),
+			"/var/lib/apt/lists/deb_Packages":               verifytest.File("x"),
+			"/var/log/dpkg.log":                             verifytest.File("x"),
+			"/var/cache/apt/pkgcache.bin":                   verifytest.File("x"),
+			"/home/me/notes":                                verifytest.File("x"),
+			"/root/.bash_history":                           verifytest.File("x"),
+			"/usr/bin/dracut":                               verifytest.File("x"),
+			"/usr/sbin/grub-install":                        verifytest.File("x"),
+			"/tmp/x":                                        verifytest.File("x"),
+			"/var/lib/systemd/coredump/core.sh.zst":         verifytest.File("x"),
+			"/usr/share/core/is-no-dump":                    verifytest.File("x"),
+			"/etc/apt/sources.list.d/in-a-recipe-it-may-be": verifytest.File("x"),
 		}), left(
 			"/etc/apt/sources.list.d/in-a-recipe-it-may-be must not be in an image: it tells of the machine that baked",
 			"/etc/ssh/ssh_host_ed25519_key.pub must not be in an image: it would be every machine's",
@@ -207,15 +208,15 @@ func TestContent(t *testing.T) {
 			"/var/lib/systemd/random-seed must not be in an image: it would be every machine's",
 			"/var/log/dpkg.log must not be in an image: it tells of the machine that baked",
 		)},
-		{"what the recipe names may be there", func(p *parts) {
-			p.recipe.Spec.Files = append(p.recipe.Spec.Files, images.File{Path: "/etc/hostname", Contents: "rescue\n"})
+		{"what the recipe names may be there", func(p *verifytest.Parts) {
+			p.Recipe.Spec.Files = append(p.Recipe.Spec.Files, images.File{Path: "/etc/hostname", Contents: "rescue\n"})
 		}, nil},
-		{"secrets", put(map[string]entry{
-			"/etc/shadow":                    {kind: tar.TypeReg, mode: 0o640, body: "root:$y$j9T$abc:1::::::\nme::1::::::\n"},
-			"/etc/passwd":                    file("root:x:0:0:root:/root:/bin/bash\nbuild:x:1000:1000::/home/build:/bin/sh\nold:abcdefg:5:5::/:\n"),
-			"/etc/ssl/private/server.key":    {kind: tar.TypeReg, mode: 0o600, body: "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----\n"},
-			"/root/.ssh/authorized_keys":     file("ssh-ed25519 AAAA me\n"),
-			"/etc/ssl/certs/certificate.pem": file("-----BEGIN CERTIFICATE-----\nabc\n"),
+		{"secrets", put(map[string]verifytest.Entry{
+			"/etc/shadow":                    {Kind: tar.TypeReg, Mode: 0o640, Body: "root:$y$j9T$abc:1::::::\nme::1::::::\n"},
+			"/etc/passwd":                    verifytest.File("root:x:0:0:root:/root:/bin/bash\nbuild:x:1000:1000::/home/build:/bin/sh\nold:abcdefg:5:5::/:\n"),
+			"/etc/ssl/private/server.key":    {Kind: tar.TypeReg, Mode: 0o600, Body: "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----\n"},
+			"/root/.ssh/authorized_keys":     verifytest.File("ssh-ed25519 AAAA me\n"),
+			"/etc/ssl/certs/certificate.pem": verifytest.File("-----BEGIN CERTIFICATE-----\nabc\n"),
 		}), []string{
 			"pxe/rootfs.squashfs: /etc/passwd has a password for old; remove it: secrets come by Ignition",
 			"pxe/rootfs.squashfs: /etc/passwd has the user build with the number 1000; make users with Ignition, or system users in spec.users",
@@ -224,16 +225,16 @@ func TestContent(t *testing.T) {
 			"pxe/rootfs.squashfs: /etc/ssl/private/server.key has a private key; remove it: secrets come by Ignition",
 			"pxe/rootfs.squashfs: /root/.ssh/authorized_keys lets somebody in; remove it: secrets come by Ignition",
 		}},
-		{"rights, owners and times", func(p *parts) {
-			p.made, p.rootMode = epoch.Add(time.Hour), "0777"
-			maps.Copy(p.root, map[string]entry{
-				"/usr/share/open":   {kind: tar.TypeReg, mode: 0o666, body: "x"},
-				"/usr/share/folder": {kind: tar.TypeDir, mode: 0o777},
-				"/usr/share/mine":   {kind: tar.TypeReg, mode: 0o644, uid: 1000, body: "x"},
-				"/usr/share/etcd":   {kind: tar.TypeReg, mode: 0o644, uid: 62379, body: "x"},
-				"/usr/share/nobody": {kind: tar.TypeReg, mode: 0o644, uid: 65534, body: "x"},
-				"/usr/share/late":   {kind: tar.TypeReg, mode: 0o644, modified: epoch.Add(time.Minute), body: "x"},
-				"/usr/share/null":   {kind: tar.TypeChar, mode: 0o600},
+		{"rights, owners and times", func(p *verifytest.Parts) {
+			p.Made, p.RootMode = verifytest.Epoch().Add(time.Hour), "0777"
+			maps.Copy(p.Root, map[string]verifytest.Entry{
+				"/usr/share/open":   {Kind: tar.TypeReg, Mode: 0o666, Body: "x"},
+				"/usr/share/folder": {Kind: tar.TypeDir, Mode: 0o777},
+				"/usr/share/mine":   {Kind: tar.TypeReg, Mode: 0o644, UID: 1000, Body: "x"},
+				"/usr/share/etcd":   {Kind: tar.TypeReg, Mode: 0o644, UID: 62379, Body: "x"},
+				"/usr/share/nobody": {Kind: tar.TypeReg, Mode: 0o644, UID: 65534, Body: "x"},
+				"/usr/share/late":   {Kind: tar.TypeReg, Mode: 0o644, Modified: verifytest.Epoch().Add(time.Minute), Body: "x"},
+				"/usr/share/null":   {Kind: tar.TypeChar, Mode: 0o600},
 			})
 		}, []string{
 			"pxe/rootfs.squashfs: / can be written by everybody: its mode is 0777; set its mode in spec.files",
@@ -245,38 +246,40 @@ func TestContent(t *testing.T) {
 			"pxe/rootfs.squashfs: /usr/share/open can be written by everybody: its mode is 0666; set its mode in spec.files",
 			"pxe/rootfs.squashfs: the squashfs is of 2026-11-01 01:00:00, later than the epoch; bake again",
 		}},
-		{"a kernel without its modules", func(p *parts) { p.kernel = "7.4.0-other" }, []string{
+		{"a kernel without its modules", func(p *verifytest.Parts) { p.Kernel = "7.4.0-other" }, []string{
 			"pxe/vmlinuz: it is of release 7.4.0-other, and the manifest says 7.3.4-test; copy the folder again, or bake again",
 		}},
-		{"no modules in the root", func(p *parts) {
-			p.root["/usr/lib/modules/7.4.0-other/modules.dep"] = file("")
-			delete(p.root, "/usr/lib/modules/"+release+"/modules.dep")
+		{"no modules in the root", func(p *verifytest.Parts) {
+			p.Root["/usr/lib/modules/7.4.0-other/modules.dep"] = verifytest.File("")
+			delete(p.Root, "/usr/lib/modules/"+verifytest.Release+"/modules.dep")
 		}, []string{
 			"pxe/rootfs.squashfs: /usr/lib/modules/7.4.0-other is of another kernel than 7.3.4-test; name one kernel in spec.kernel and none in spec.packages",
 			"pxe/rootfs.squashfs: the kernel is 7.3.4-test, and there is no /usr/lib/modules/7.3.4-test/modules.dep; name the package with the kernel's modules in spec.kernel",
 		}},
-		{"a module that the kernel lacks", func(p *parts) { delete(p.root, "/usr/lib/modules/"+release+"/net/br-netfilter.ko.xz") }, []string{
+		{"a module that the kernel lacks", func(p *verifytest.Parts) {
+			delete(p.Root, "/usr/lib/modules/"+verifytest.Release+"/net/br-netfilter.ko.xz")
+		}, []string{
 			"pxe/rootfs.squashfs: the kernel 7.3.4-test has no module br_netfilter; correct the name in spec.kernelModules, or add the package that has it",
 		}},
-		{"an initramfs of another kernel", func(p *parts) {
-			p.initramfs = map[string]string{"lib/modules/7.4.0-other/modules.dep": "", "./bin/k8snode-agent": "another", "etc/ssh/ssh_host_rsa_key": ""}
+		{"an initramfs of another kernel", func(p *verifytest.Parts) {
+			p.Initramfs = map[string]string{"lib/modules/7.4.0-other/modules.dep": "", "./bin/k8snode-agent": "another", "etc/ssh/ssh_host_rsa_key": ""}
 		}, []string{
 			"pxe/initrd.img: the initramfs has /etc/ssh/ssh_host_rsa_key; remove it: secrets come by Ignition",
-			"pxe/initrd.img: the initramfs has another agent than the manifest: sha256:" + source.SumBytes([]byte("another")) + ", not sha256:" + source.SumBytes([]byte(agent)) + "; bake again",
+			"pxe/initrd.img: the initramfs has another agent than the manifest: sha256:" + source.SumBytes([]byte("another")) + ", not sha256:" + source.SumBytes([]byte(verifytest.Agent)) + "; bake again",
 			"pxe/initrd.img: the initramfs has modules of the kernel 7.4.0-other, and the kernel is 7.3.4-test; bake again",
 			"pxe/initrd.img: the initramfs has no /usr/bin/ignition; bake again",
 			"pxe/initrd.img: the initramfs has no /usr/lib/modules/7.3.4-test/modules.dep; bake again",
 		}},
-		{"a package that nobody locked", func(p *parts) {
-			p.root["/var/lib/dpkg/status"] = file("Package: bash\nStatus: install ok installed\nVersion: 5.3\n")
+		{"a package that nobody locked", func(p *verifytest.Parts) {
+			p.Root["/var/lib/dpkg/status"] = verifytest.File("Package: bash\nStatus: install ok installed\nVersion: 5.3\n")
 		}, []string{
 			"pxe/rootfs.squashfs: the package bash 5.3 is installed, and the inputs of the manifest do not have it; bake again",
 		}},
-		{"an SBOM without a package", func(p *parts) { p.sbom = func(in *sbom.Input) { in.Root = nil } }, []string{
-			"sbom.spdx.json: it lacks deb bash 5.2 sha256:" + zero + ", which the manifest has; bake again",
+		{"an SBOM without a package", func(p *verifytest.Parts) { p.SBOM = func(in *sbom.Input) { in.Root = nil } }, []string{
+			"sbom.spdx.json: it lacks deb bash 5.2 sha256:" + verifytest.Zero + ", which the manifest has; bake again",
 		}},
-		{"an SBOM of another image", func(p *parts) {
-			p.sbom = func(in *sbom.Input) {
+		{"an SBOM of another image", func(p *verifytest.Parts) {
+			p.SBOM = func(in *sbom.Input) {
 				in.ID = "another"
 				in.Modules[0].Pin.Sum = "h1:def="
 			}
@@ -285,34 +288,34 @@ func TestContent(t *testing.T) {
 			"sbom.spdx.json: it is of another image: its namespace is " + sbom.Namespace("test", "another") + "; bake again",
 			"sbom.spdx.json: it lacks gomod example.org/prog v1.2.3 h1:abc=, which the manifest has; bake again",
 		}},
-		{"a manifest that does not fit", func(p *parts) {
-			p.manifest = func(m *images.Manifest) {
+		{"a manifest that does not fit", func(p *verifytest.Parts) {
+			p.Manifest = func(m *images.Manifest) {
 				m.Name, m.Cmdline = "other", "quiet"
 				m.Disk.GUID = "00000000-0000-0000-0000-000000000000"
 				m.Inputs = slices.DeleteFunc(slices.Clone(m.Inputs), func(in images.Input) bool { return in.Source == "gomod" })
 				m.Files = slices.DeleteFunc(slices.Clone(m.Files), func(f images.InstalledFile) bool { return f.Path == "/usr/bin/prog" || f.Path == "/etc/secretive" })
-				m.Artifacts = append(m.Artifacts, images.Artifact{Path: "extra", Size: 1, SHA256: zero})
-				m.Root.Salt = zero
+				m.Artifacts = append(m.Artifacts, images.Artifact{Path: "extra", Size: 1, SHA256: verifytest.Zero})
+				m.Root.Salt = verifytest.Zero
 			}
 		}, []string{
 			"extra: the manifest lists it, and no output has such a file; bake again",
 			"manifest.json: it does not list /etc/secretive, which the recipe puts into the root; bake again",
 			"manifest.json: it does not list /usr/bin/prog, which the recipe puts into the root; bake again",
-			`manifest.json: the command line is "quiet", and the recipe makes "root=/dev/mapper/root rootfstype=squashfs ro rd.systemd.gpt_auto=0 systemd.gpt_auto=0 k8snode.verity=HASH:SIZE k8snode.root=partuuid:` + strings.ToLower(disk.GUID(imageID, images.LabelRoot)) + ` k8snode.disk=00000000-0000-0000-0000-000000000000 console=ttyS0"; bake again`,
+			`manifest.json: the command line is "quiet", and the recipe makes "root=/dev/mapper/root rootfstype=squashfs ro rd.systemd.gpt_auto=0 systemd.gpt_auto=0 k8snode.verity=HASH:SIZE k8snode.root=partuuid:` + strings.ToLower(disk.GUID(verifytest.ImageID, images.LabelRoot)) + ` k8snode.disk=00000000-0000-0000-0000-000000000000 console=ttyS0"; bake again`,
 			"manifest.json: the disk is not the one that spec.disk and the image's ID make; bake again",
 			`manifest.json: the image is named "other", and its recipe "test"; bake again`,
 			"manifest.json: the inputs do not have the module example.org/prog v1.2.3 of the recipe; bake again",
-			"pxe/rootfs.squashfs: dm-verity: the salt is " + source.SumBytes([]byte(imageID)) + ", and the manifest says " + zero + "; copy the folder again, or bake again",
+			"pxe/rootfs.squashfs: dm-verity: the salt is " + source.SumBytes([]byte(verifytest.ImageID)) + ", and the manifest says " + verifytest.Zero + "; copy the folder again, or bake again",
 			"sbom.spdx.json: it has gomod example.org/prog v1.2.3 h1:abc=, which the manifest has not; bake again",
-			"sbom.spdx.json: it is of another image: its namespace is " + sbom.Namespace("test", imageID) + "; bake again",
+			"sbom.spdx.json: it is of another image: its namespace is " + sbom.Namespace("test", verifytest.ImageID) + "; bake again",
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			p := defaults()
-			p.recipe.Spec.Outputs = []images.Output{images.OutputPXE}
+			p := verifytest.Default(os.Environ())
+			p.Recipe.Spec.Outputs = []images.Output{images.OutputPXE}
 			tc.change(p)
-			got := findings(t, p.bake(t), options())
+			got := findings(t, bake(t, p), options())
 			if diff := cmp.Diff(append([]string{}, tc.want...), got); diff != "" {
 				t.Errorf("findings (-want +got):\n%s", diff)
 			}

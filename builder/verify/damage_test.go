@@ -15,6 +15,7 @@ import (
 
 	"github.com/k8snode/k8snode/builder/iso"
 	"github.com/k8snode/k8snode/builder/source"
+	"github.com/k8snode/k8snode/builder/verify/verifytest"
 	"github.com/k8snode/k8snode/images"
 )
 
@@ -156,18 +157,26 @@ func (f folder) sign() {
 			}
 		}
 	})
-	writeSums(f.t, f.dir)
+	f.sums()
+}
+
+// sums writes SHA256SUMS anew.
+func (f folder) sums() {
+	f.t.Helper()
+	if err := verifytest.WriteSums(f.dir); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // TestDamage damages one thing after another of a good folder, and corrects
 // the lists of digests.
 func TestDamage(t *testing.T) {
-	good := defaults().bake(t)
+	good := bake(t, verifytest.Default(os.Environ()))
 	m := func() (m images.Manifest) {
 		folder{t, good}.manifest(func(have *images.Manifest) { m = *have })
 		return m
 	}()
-	writeSums(t, good)
+	folder{t, good}.sums()
 	for _, tc := range []struct {
 		name   string
 		damage func(folder)
@@ -289,7 +298,7 @@ func TestDamage(t *testing.T) {
 			"disk.blockmap.json: its blocks are STORED bytes of disk.raw.zst, which has FILE; copy the folder again, or bake again",
 		}},
 		{"a block's digest", func(f folder) {
-			f.blockMap(func(b *images.BlockMap) { b.Blocks[0].SHA256 = zero })
+			f.blockMap(func(b *images.BlockMap) { b.Blocks[0].SHA256 = verifytest.Zero })
 		}, []string{
 			"disk.raw.zst: the block at 0 is damaged: its SHA-256 is not the map's; copy the folder again, or bake again",
 		}},
@@ -316,7 +325,7 @@ func TestDamage(t *testing.T) {
 		{"the ISO's volume", func(f folder) { f.flip(images.ISOFile, 16*2048+1) }, []string{
 			"live.iso: opening the ISO: reading the volume descriptor: not an ISO 9660 file system; copy the folder again, or bake again",
 		}},
-		{"the ISO's label", func(f folder) { f.flip(images.ISOFile, f.find(images.ISOFile, iso.Label(imageID), 0)+9) }, []string{
+		{"the ISO's label", func(f folder) { f.flip(images.ISOFile, f.find(images.ISOFile, iso.Label(verifytest.ImageID), 0)+9) }, []string{
 			`live.iso: its label is "K8SNODE-2\xc69AA5AF", and the command line looks for "K8SNODE-299AA5AF"; bake again`,
 		}},
 		{"the ISO's boot catalog", func(f folder) { f.flip(images.ISOFile, catalog(f)+30) }, []string{
@@ -389,22 +398,22 @@ func TestDamage(t *testing.T) {
 
 // TestDigests damages files and lists, and corrects nothing.
 func TestDigests(t *testing.T) {
-	p := defaults()
-	p.recipe.Spec.Outputs = []images.Output{images.OutputPXE}
-	f := folder{t, p.bake(t)}
+	p := verifytest.Default(os.Environ())
+	p.Recipe.Spec.Outputs = []images.Output{images.OutputPXE}
+	f := folder{t, bake(t, p)}
 	sums, err := os.ReadFile(f.path(images.SumsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var m images.Manifest
 	f.manifest(func(have *images.Manifest) { m = *have })
-	writeSums(t, f.dir)
+	f.sums()
 	a, _ := m.Artifact(images.IPXEFile)
-	f.write(images.IPXEFile, string(stub(10))+"x")
-	broken := source.SumBytes([]byte(string(stub(10)) + "x"))
+	f.write(images.IPXEFile, string(verifytest.Stub(10))+"x")
+	broken := source.SumBytes([]byte(string(verifytest.Stub(10)) + "x"))
 	lines := strings.SplitAfter(string(sums), "\n")
 	lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasSuffix(l, "manifest.json\n") })
-	f.write(images.SumsFile, strings.Join(lines, "")+lines[1]+"abc  x\n"+zero+"  pxe/gone\n")
+	f.write(images.SumsFile, strings.Join(lines, "")+lines[1]+"abc  x\n"+verifytest.Zero+"  pxe/gone\n")
 	want := []string{
 		"SHA256SUMS: it does not name manifest.json; copy the folder again, or bake again",
 		"SHA256SUMS: line 6 names pxe/ipxe.efi a second time; copy the folder again, or bake again",

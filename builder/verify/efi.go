@@ -15,7 +15,7 @@ func checkEFI(name string) error {
 	if err != nil {
 		return fmt.Errorf("it is no EFI program: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read
 	h, ok := f.OptionalHeader.(*pe.OptionalHeader64)
 	if !ok || f.Machine != pe.IMAGE_FILE_MACHINE_AMD64 || h.Subsystem != pe.IMAGE_SUBSYSTEM_EFI_APPLICATION {
 		return errors.New("it is no EFI program for x86-64")

@@ -175,20 +175,22 @@ func (v *verifier) digests(have map[string]int64, listed map[string]images.Artif
 		}
 		return strings.Compare(a, b)
 	})
+	names = slices.DeleteFunc(names, func(name string) bool { return name == images.SumsFile })
+	v.progress.TotalFiles = len(names)
 	for _, name := range names {
-		if name == images.SumsFile {
-			continue
-		}
+		v.progress.TotalBytes += have[name]
+	}
+	for _, name := range names {
 		a, inManifest := listed[name]
 		if inManifest && a.Size != have[name] {
 			v.add(name, copyAgain, "it has %d bytes, and the manifest says %d", have[name], a.Size)
 		}
-		v.progress.total.Add(have[name])
 		v.later("digests", name, func() error {
-			got, err := digest(v.ctx, v.file(name), v.hashed)
+			got, err := digest(v.ctx, v.file(name), func(n int64) { v.hashed(0, n) })
 			if err != nil {
 				return fmt.Errorf("it cannot be read: %w", err)
 			}
+			v.hashed(1, 0)
 			if want, ok := sums[name]; ok && got != want {
 				v.add(name, copyAgain, "its SHA-256 is %s, and %s says %s", got, images.SumsFile, want)
 			}

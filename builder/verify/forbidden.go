@@ -128,7 +128,7 @@ func (c rootCheck) node(n node) {
 		c.v.note("%s runs with rights of its owner or group: its mode is %04o, its owner %d:%d", n.path, n.mode, n.uid, n.gid)
 	}
 	for _, id := range []int{n.uid, n.gid} {
-		if id >= firstUserID && id != nobody && !c.recipeUser(id) {
+		if !systemID(id) && !c.recipeUser(id) {
 			c.add("give it to a user of the system", "%s belongs to %d:%d, which is nobody's number in an image", n.path, n.uid, n.gid)
 			break
 		}
@@ -154,6 +154,13 @@ func (c rootCheck) shadow(file string) {
 	})
 }
 
+// systemID reports whether an ID is one of the system: below those of people,
+// nobody's, or one that Debian gave to a package for all machines (Debian
+// policy 9.2.2).
+func systemID(id int) bool {
+	return id < firstUserID || id == nobody || id >= 60000 && id <= 64999
+}
+
 // passwd looks for users that are no part of the system.
 func (c rootCheck) passwd() {
 	c.lines("/etc/passwd", func(f []string) {
@@ -161,7 +168,7 @@ func (c rootCheck) passwd() {
 			return
 		}
 		uid, err := strconv.Atoi(f[2])
-		if err != nil || uid >= firstUserID && uid != nobody && !c.recipeUser(uid) {
+		if err != nil || !systemID(uid) && !c.recipeUser(uid) {
 			c.add("make users with Ignition, or system users in spec.users", "/etc/passwd has the user %s with the number %s", f[0], f[2])
 		}
 		if f[1] != "x" && f[1] != "*" && f[1] != "!" {

@@ -17,6 +17,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/k8snode/k8snode/builder/verify"
+	"github.com/k8snode/k8snode/builder/verify/verifytest"
 	"github.com/k8snode/k8snode/builder/verity"
 )
 
@@ -30,7 +31,7 @@ func TestVerity(t *testing.T) {
 	}{{"two levels", small, false}, {"three levels", large, false}, {"veritysetup", small, true}} {
 		t.Run(tc.name, func(t *testing.T) {
 			name := filepath.Join(t.TempDir(), "data")
-			if err := os.WriteFile(name, []byte(noise(10_000)), 0o644); err != nil {
+			if err := os.WriteFile(name, []byte(verifytest.Noise(10_000)), 0o644); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.Truncate(name, tc.size); err != nil {
@@ -69,7 +70,7 @@ func TestVerity(t *testing.T) {
 				}
 				flipByte(t, f, bad.at)
 			}
-			if err := verify.CheckVerity(t.Context(), f, tc.size, zero); err == nil || err.Error() != "the root hash is "+root+" and should be "+zero {
+			if err := verify.CheckVerity(t.Context(), f, tc.size, verifytest.Zero); err == nil || err.Error() != "the root hash is "+root+" and should be "+verifytest.Zero {
 				t.Errorf("another root hash: %v", err)
 			}
 			if err := verify.CheckVerity(t.Context(), f, tc.size, "abc"); err == nil || err.Error() != `the root hash "abc" is no SHA-256` {
@@ -157,9 +158,13 @@ func TestPseudo(t *testing.T) {
 }
 
 func TestInitramfs(t *testing.T) {
-	archive := cpio(map[string]string{"bin/a": "aaa", "./lib/b": "", "etc/c": "c"})
+	archive := verifytest.CPIO(map[string]string{"bin/a": "aaa", "./lib/b": "", "etc/c": "c"})
+	compressed, err := verifytest.Archive(map[string]string{"bin/a": "aaa", "./lib/b": "", "etc/c": "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	want := []string{"early 1 2d71", "usr/lib/b 0 e3b0", "usr/bin/a 3 9834", "etc/c 1 2e7d"}
-	got, err := verify.Initramfs(bytes.NewReader(initramfs(t, map[string]string{"bin/a": "aaa", "./lib/b": "", "etc/c": "c"})))
+	got, err := verify.Initramfs(bytes.NewReader(compressed))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,12 +279,12 @@ func FuzzPseudo(f *testing.F) {
 }
 
 func FuzzInitramfs(f *testing.F) {
-	f.Add(cpio(map[string]string{"a": "b"}))
+	f.Add(verifytest.CPIO(map[string]string{"a": "b"}))
 	w, err := zstd.NewWriter(io.Discard)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(w.EncodeAll(cpio(map[string]string{"a": "b"}), nil))
+	f.Add(w.EncodeAll(verifytest.CPIO(map[string]string{"a": "b"}), nil))
 	f.Fuzz(func(_ *testing.T, in []byte) { _, _ = verify.Initramfs(bytes.NewReader(in)) })
 }
 
@@ -293,7 +298,7 @@ func FuzzVerity(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, at int64) {
 		at = max(0, at%(1<<20))
 		b := append(make([]byte, at), in...)
-		if err := verify.CheckVerity(t.Context(), bytes.NewReader(b), at, zero); err == nil {
+		if err := verify.CheckVerity(t.Context(), bytes.NewReader(b), at, verifytest.Zero); err == nil {
 			t.Error("a tree of nothing leads to the root hash")
 		}
 	})

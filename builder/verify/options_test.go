@@ -12,30 +12,31 @@ import (
 	"github.com/k8snode/k8snode/builder/source"
 	"github.com/k8snode/k8snode/builder/tree"
 	"github.com/k8snode/k8snode/builder/verify"
+	"github.com/k8snode/k8snode/builder/verify/verifytest"
 	"github.com/k8snode/k8snode/images"
 )
 
 func TestGood(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		change func(*parts)
+		change func(*verifytest.Parts)
 		files  int
 	}{
-		{"all outputs", func(*parts) {}, 11},
-		{"raw", func(p *parts) { p.recipe.Spec.Outputs = []images.Output{images.OutputRaw} }, 4},
-		{"zstd", func(p *parts) { p.recipe.Spec.Outputs = []images.Output{images.OutputZstd} }, 5},
-		{"iso", func(p *parts) { p.recipe.Spec.Outputs = []images.Output{images.OutputISO} }, 4},
-		{"pxe", func(p *parts) { p.recipe.Spec.Outputs = []images.Output{images.OutputPXE} }, 7},
-		{"4096-byte sectors", func(p *parts) { p.recipe.Spec.Disk.SectorSize, p.recipe.Spec.Disk.ESPMiB = 4096, 260 }, 11},
+		{"all outputs", func(*verifytest.Parts) {}, 11},
+		{"raw", func(p *verifytest.Parts) { p.Recipe.Spec.Outputs = []images.Output{images.OutputRaw} }, 4},
+		{"zstd", func(p *verifytest.Parts) { p.Recipe.Spec.Outputs = []images.Output{images.OutputZstd} }, 5},
+		{"iso", func(p *verifytest.Parts) { p.Recipe.Spec.Outputs = []images.Output{images.OutputISO} }, 4},
+		{"pxe", func(p *verifytest.Parts) { p.Recipe.Spec.Outputs = []images.Output{images.OutputPXE} }, 7},
+		{"4096-byte sectors", func(p *verifytest.Parts) { p.Recipe.Spec.Disk.SectorSize, p.Recipe.Spec.Disk.ESPMiB = 4096, 260 }, 11},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			p := defaults()
+			p := verifytest.Default(os.Environ())
 			tc.change(p)
 			o := options()
-			var done, total int64
-			o.Progress = func(_ string, d, all int64) { done, total = d, all }
-			r, err := verify.Verify(t.Context(), p.bake(t), o)
+			var last verify.Progress
+			o.Progress = func(p verify.Progress) { last = p }
+			r, err := verify.Verify(t.Context(), bake(t, p), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,11 +50,11 @@ func TestGood(t *testing.T) {
 			if diff := cmp.Diff(want, r.Notes); diff != "" {
 				t.Errorf("notes (-want +got):\n%s", diff)
 			}
-			if r.Name != "test" || r.ID != imageID || r.Files != tc.files || r.RootFiles != 28 || r.Packages != 4 {
+			if r.Name != "test" || r.ID != verifytest.ImageID || r.Files != tc.files || r.RootFiles != 28 || r.Packages != 4 {
 				t.Errorf("the report says %+v", r)
 			}
-			if done != total || total < r.Bytes-1000 {
-				t.Errorf("progress ends with %d of %d bytes, and there are %d", done, total, r.Bytes)
+			if last.Files != tc.files-1 || last.Files != last.TotalFiles || last.Bytes != last.TotalBytes || last.Bytes < r.Bytes-1000 {
+				t.Errorf("progress ends with %+v, and there are %d bytes", last, r.Bytes)
 			}
 		})
 	}
@@ -63,26 +64,26 @@ func TestGood(t *testing.T) {
 func TestTheSame(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		change func(*parts)
+		change func(*verifytest.Parts)
 		want   []string
 	}{
-		{"the UKI's kernel", func(p *parts) { p.uname = "7.4.0-other" }, []string{
+		{"the UKI's kernel", func(p *verifytest.Parts) { p.Uname = "7.4.0-other" }, []string{
 			`disk.raw: the UKI says that its kernel is "7.4.0-other", and the manifest "7.3.4-test"; bake again`,
 		}},
-		{"the UKI's command line", func(p *parts) { p.cmdline = words("uki", "console=tty1") }, []string{
+		{"the UKI's command line", func(p *verifytest.Parts) { p.Cmdline = words("uki", "console=tty1") }, []string{
 			`disk.raw: the UKI has the command line "console=tty1", and the manifest "CMDLINE"; bake again`,
 		}},
-		{"GRUB's command line", func(p *parts) { p.cmdline = words("grub", "init=/bin/sh") }, []string{
+		{"GRUB's command line", func(p *verifytest.Parts) { p.Cmdline = words("grub", "init=/bin/sh") }, []string{
 			`disk.raw: GRUB's menu has the command line "init=/bin/sh", and it should be "CMDLINE"; bake again`,
 		}},
-		{"the ISO's command line", func(p *parts) { p.cmdline = words("iso", "single") }, []string{
+		{"the ISO's command line", func(p *verifytest.Parts) { p.Cmdline = words("iso", "single") }, []string{
 			`live.iso: GRUB's menu has the command line "single", and it should be "LIVE"; bake again`,
 		}},
-		{"the UKI's os-release", func(p *parts) { p.root["/usr/lib/os-release"] = file("ID=other\n") }, []string{
+		{"the UKI's os-release", func(p *verifytest.Parts) { p.Root["/usr/lib/os-release"] = verifytest.File("ID=other\n") }, []string{
 			"disk.raw: the UKI's section .osrel is not /usr/lib/os-release of the root; bake again",
 		}},
-		{"outputs that the recipe does not have", func(p *parts) {
-			p.manifest = func(m *images.Manifest) {
+		{"outputs that the recipe does not have", func(p *verifytest.Parts) {
+			p.Manifest = func(m *images.Manifest) {
 				r := *m.Recipe
 				r.Spec.Outputs = []images.Output{images.OutputRaw, images.OutputPXE}
 				m.Recipe = &r
@@ -92,9 +93,9 @@ func TestTheSame(t *testing.T) {
 			"disk.raw.zst: the manifest lists it, and the recipe does not have the output zstd; bake again",
 			"live.iso: the manifest lists it, and the recipe does not have the output iso; bake again",
 		}},
-		{"outputs that the manifest does not have", func(p *parts) {
-			p.recipe.Spec.Outputs = []images.Output{images.OutputPXE}
-			p.manifest = func(m *images.Manifest) {
+		{"outputs that the manifest does not have", func(p *verifytest.Parts) {
+			p.Recipe.Spec.Outputs = []images.Output{images.OutputPXE}
+			p.Manifest = func(m *images.Manifest) {
 				r := *m.Recipe
 				r.Spec.Outputs = nil
 				m.Recipe = &r
@@ -112,9 +113,9 @@ func TestTheSame(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			p := defaults()
+			p := verifytest.Default(os.Environ())
 			tc.change(p)
-			dir := p.bake(t)
+			dir := bake(t, p)
 			got := findings(t, dir, options())
 			for i := range got {
 				got[i] = maskCmdline(got[i])
@@ -137,11 +138,11 @@ func words(where, with string) func(string, string) string {
 }
 
 func TestOptions(t *testing.T) {
-	p := defaults()
-	p.recipe.Spec.Outputs = []images.Output{images.OutputPXE}
-	p.root["/etc/leak.conf"] = file("see /build/step-1/archive\n")
-	dir := p.bake(t)
-	entries, err := tree.FromRecipe(p.recipe.Spec, p.sources)
+	p := verifytest.Default(os.Environ())
+	p.Recipe.Spec.Outputs = []images.Output{images.OutputPXE}
+	p.Root["/etc/leak.conf"] = verifytest.File("see /build/step-1/archive\n")
+	dir := bake(t, p)
+	entries, err := tree.FromRecipe(p.Recipe.Spec, p.Sources)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,24 +151,24 @@ func TestOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := options()
-	o.Recipe, o.Files, o.Inputs = &p.recipe, files, p.inputs
+	o.Recipe, o.Files, o.Inputs = &p.Recipe, files, p.Inputs
 	if got := findings(t, dir, o); len(got) != 0 {
 		t.Errorf("with what is true: %q", got)
 	}
 
-	other := p.recipe
+	other := p.Recipe
 	other.Metadata.Name = "other"
 	other.Spec.Sysctls = map[string]string{"vm.swappiness": "1"}
 	other.Spec.Mirrors = map[string]string{"https://example.org": "http://127.0.0.1:1"}
 	other.Spec.Disk.ESPMiB = 512
 	files[0].Mode = 0o700
 	o = options()
-	o.Recipe, o.Files, o.Inputs = &other, files, append(p.inputs[1:], images.Input{Source: "deb", Name: "bash", Version: "5.3", Digest: "sha256:" + zero})
+	o.Recipe, o.Files, o.Inputs = &other, files, append(p.Inputs[1:], images.Input{Source: "deb", Name: "bash", Version: "5.3", Digest: "sha256:" + verifytest.Zero})
 	o.BuildPaths = []string{"/build/step-1"}
 	want := []string{
 		"manifest.json: it does not list " + files[0].Path + " as the recipe makes it; bake again",
-		"manifest.json: it has deb bash 5.2 sha256:" + zero + ", which the lock has not; bake again",
-		"manifest.json: it lacks deb bash 5.3 sha256:" + zero + ", which the lock has; bake again",
+		"manifest.json: it has deb bash 5.2 sha256:" + verifytest.Zero + ", which the lock has not; bake again",
+		"manifest.json: it lacks deb bash 5.3 sha256:" + verifytest.Zero + ", which the lock has; bake again",
 		"manifest.json: the image was made of another recipe, with other metadata, spec.disk, spec.sysctls; bake again",
 		"pxe/rootfs.squashfs: /etc/leak.conf names /build/step-1, a folder of the machine that baked; bake again",
 	}
@@ -194,10 +195,10 @@ func TestErrors(t *testing.T) {
 		t.Errorf("an empty folder (-want +got):\n%s", diff)
 	}
 	t.Run("called off", func(t *testing.T) {
-		p := defaults()
-		p.recipe.Spec.Outputs = []images.Output{images.OutputPXE}
+		p := verifytest.Default(os.Environ())
+		p.Recipe.Spec.Outputs = []images.Output{images.OutputPXE}
 		ctx, cancel := context.WithCancel(t.Context())
-		good := p.bake(t)
+		good := bake(t, p)
 		cancel()
 		if _, err := verify.Verify(ctx, good, options()); !errors.Is(err, context.Canceled) {
 			t.Errorf("error %v, want %v", err, context.Canceled)

@@ -19,7 +19,8 @@ type Finding struct {
 
 func (f Finding) String() string { return f.Artifact + ": " + f.What + "; " + f.Remedy }
 
-// A Timing says how long a check took.
+// A Timing says how long a check took: the sum of its parts, some of which ran
+// side by side.
 type Timing struct {
 	Check string        `json:"check"`
 	Took  time.Duration `json:"took"`

@@ -22,8 +22,9 @@ const maxText = 8 << 20
 // rootFS is what is known of the root file system after it was read once.
 type rootFS struct {
 	nodes map[string]node
-	// sums are the SHA-256 of the files that the manifest lists, texts the
-	// content of those that are looked into.
+	// sums are the SHA-256 of the files that the manifest lists, empty for
+	// those that are not read yet; texts are the content of those that are
+	// looked into.
 	sums  map[string]string
 	texts map[string]string
 	order []node
@@ -110,9 +111,10 @@ func (v *verifier) readRoot(p piece, root *rootFS) error {
 	if made := int64(binary.LittleEndian.Uint32(b[squashfsTimeAt:])); made > v.epoch() {
 		v.add(p.artifact, bakeAgain, "the squashfs is of %s, later than the epoch", utc(made))
 	}
-	listed := map[string]bool{}
 	for _, f := range v.m.Files {
-		listed[f.Path] = f.SHA256 != ""
+		if f.SHA256 != "" {
+			root.sums[f.Path] = ""
+		}
 	}
 	err := unpackRoot(v.ctx, p, v.o.Jobs, v.o.Env, func(n node) error {
 		if _, twice := root.nodes[n.path]; twice {
@@ -126,7 +128,7 @@ func (v *verifier) readRoot(p piece, root *rootFS) error {
 		}
 		return nil
 	}, func(n node, r io.Reader) error {
-		return root.take(n, r, listed[n.path])
+		return root.take(n, r)
 	})
 	if err != nil {
 		return err
@@ -140,7 +142,8 @@ func (v *verifier) readRoot(p piece, root *rootFS) error {
 }
 
 // take reads what is needed of a file.
-func (fs *rootFS) take(n node, r io.Reader, sum bool) error {
+func (fs *rootFS) take(n node, r io.Reader) error {
+	_, sum := fs.sums[n.path]
 	keep := n.size <= maxText && lookedInto(n.path)
 	if !keep && !sum {
 		return nil
@@ -263,14 +266,14 @@ func utc(seconds int64) string { return time.Unix(seconds, 0).UTC().Format("2006
 // files compares the files of the manifest with the root.
 func (c rootCheck) files() {
 	for _, want := range c.v.m.Files {
-		got, ok := c.fs.nodes[want.Path]
-		if err := c.compareFile(want, got, ok); err != nil {
+		if err := c.compareFile(want); err != nil {
 			c.add(bakeAgain, "%s %v", want.Path, err)
 		}
 	}
 }
 
-func (c rootCheck) compareFile(want images.InstalledFile, got node, ok bool) error {
+func (c rootCheck) compareFile(want images.InstalledFile) error {
+	got, ok := c.fs.nodes[want.Path]
 	if !ok {
 		return errors.New("is missing")
 	}

@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -42,8 +41,15 @@ type Options struct {
 	Now func() time.Time
 	// Logger gets one line for each check; nil discards them.
 	Logger *slog.Logger
-	// Progress is called with the bytes that are hashed, one call at a time.
-	Progress func(name string, done, total int64)
+	// Progress is told how much is hashed, one call at a time, so often that
+	// it should be quick; nil is told nothing.
+	Progress func(Progress)
+}
+
+// Progress says how far the hashing is, which is the longest of what is done.
+type Progress struct {
+	Files, TotalFiles int
+	Bytes, TotalBytes int64
 }
 
 // Tools are the programs of the host that [Verify] runs.
@@ -91,12 +97,8 @@ type verifier struct {
 	kernels, initrds, roots []piece
 	osRelease               []osRelease
 
-	progress struct {
-		sync.Mutex
-		total atomic.Int64
-		done  int64
-	}
-	timings sync.Mutex
+	progress Progress
+	mu       sync.Mutex // of progress and of the report's timings
 }
 
 func newVerifier(ctx context.Context, dir, work string, o Options) *verifier {
@@ -166,7 +168,7 @@ func (v *verifier) wants(o images.Output) bool {
 
 // now runs a short check. Its error is a finding about the artifact.
 func (v *verifier) now(check, artifact string, f func() error) bool {
-	err := v.timed(check, f)
+	err := v.timed(v.began(check), f)
 	if err != nil && !errors.Is(err, errReported) {
 		v.add(artifact, copyAgain, "%v", err)
 	}
@@ -176,8 +178,9 @@ func (v *verifier) now(check, artifact string, f func() error) bool {
 // later runs a long check beside others. Its error is a finding about the
 // artifact, unless all was called off.
 func (v *verifier) later(check, artifact string, f func() error) {
+	i := v.began(check)
 	v.tasks.Go(func() error {
-		err := v.timed(check, f)
+		err := v.timed(i, f)
 		if ctx := v.ctx.Err(); ctx != nil {
 			return ctx
 		}
@@ -191,29 +194,36 @@ func (v *verifier) later(check, artifact string, f func() error) {
 // errReported says that the findings are added already.
 var errReported = errors.New("reported")
 
-func (v *verifier) timed(check string, f func() error) error {
-	start := v.o.Now()
-	err := f()
-	took := v.o.Now().Sub(start)
-	v.timings.Lock()
-	defer v.timings.Unlock()
+// began gives a check its place among the timings.
+func (v *verifier) began(check string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	i := slices.IndexFunc(v.report.Timings, func(t Timing) bool { return t.Check == check })
 	if i < 0 {
 		i = len(v.report.Timings)
 		v.report.Timings = append(v.report.Timings, Timing{Check: check})
 	}
+	return i
+}
+
+func (v *verifier) timed(i int, f func() error) error {
+	start := v.o.Now()
+	err := f()
+	took := v.o.Now().Sub(start)
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.report.Timings[i].Took += took
-	v.o.Logger.Debug("checked", "check", check, "took", took)
+	v.o.Logger.Debug("checked", "check", v.report.Timings[i].Check, "took", took)
 	return err
 }
 
 // hashed reports progress.
-func (v *verifier) hashed(n int64) {
-	if v.o.Progress == nil {
-		return
+func (v *verifier) hashed(files int, bytes int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.progress.Files += files
+	v.progress.Bytes += bytes
+	if v.o.Progress != nil {
+		v.o.Progress(v.progress)
 	}
-	v.progress.Lock()
-	defer v.progress.Unlock()
-	v.progress.done += n
-	v.o.Progress("verify", v.progress.done, v.progress.total.Load())
 }

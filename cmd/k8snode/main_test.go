@@ -2,16 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/k8snode/k8snode/builder/verify/verifytest"
 	"github.com/k8snode/k8snode/butane/pki"
 	"github.com/k8snode/k8snode/internal/golden"
 )
@@ -31,6 +34,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       golden.Updating(),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code":    command("code N program [args...]", 2, code),
+			"image":   command("image FOLDER RECIPE", 2, image),
 			"mirror":  command("mirror NAME=VERSION...", 1, mirror),
 			"mode":    command("mode MODE file...", 2, mode),
 			"proxy":   command("proxy FOLDER", 1, proxy),
@@ -77,6 +81,24 @@ func code(ts *testscript.TestScript, args []string) {
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
 	}
+}
+
+// image makes a small image, and the recipe that it is made of, a file that its
+// sources are beside:
+//
+//	image out/node recipe/small.yaml
+func image(ts *testscript.TestScript, args []string) {
+	p := verifytest.Default(os.Environ())
+	p.Recipe.Spec.Disk.ESPMiB, p.Recipe.Spec.Disk.RootMiB = 128, 64 // the least that a recipe may have
+	recipe := ts.MkAbs(args[1])
+	ts.Check(os.CopyFS(filepath.Dir(recipe), p.Sources))
+	text, err := p.Recipe.YAML()
+	ts.Check(err)
+	ts.Check(os.WriteFile(recipe, text, 0o644))
+	work, err := os.MkdirTemp("", "image-")
+	ts.Check(err)
+	defer os.RemoveAll(work)
+	p.Bake(context.Background(), ts.MkAbs(args[0]), work, ts.Check)
 }
 
 // mode checks permissions:

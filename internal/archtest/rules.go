@@ -23,6 +23,7 @@ func K8snode() Rules {
 			{"builder/uki", []string{"images", "builder/hosttool"}, "a kernel with its arguments in one EFI program"},
 			{"builder/sbom", []string{"images", "builder/source"}, "lists what a lock pins"},
 			{"builder/verify", []string{"images", "builder/disk", "builder/iso", "builder/sbom", "builder/source", "builder/uki"}, "reopens an image and trusts nobody who made it"},
+			{"builder/verify/verifytest", []string{"images", "builder/..."}, "small images for tests, made by what makes large ones"},
 
 			// Boot.
 			{"butane/cluster", []string{"internal/report", "internal/strictyaml", "provision/api"}, "what a cluster is; a node's disk is described as in the install plan"},
@@ -137,7 +138,7 @@ var owners = []Owner{
 	{"github.com/spf13/pflag", []string{"internal/cli/..."}, "a library has no flags"},
 	{"github.com/hashicorp/packer-plugin-sdk", []string{"plugins/..."}, "the builder does not know that it runs in Packer"},
 	{"gopkg.in/yaml.v3", []string{"internal/strictyaml", "butane/..."}, "documents are read by one decoder"},
-	{"testing", []string{"internal/golden", "internal/lab/...", "provision/store/storetest", "agent/disk/disktest", "e2e"}, "test support stays out of programs"},
+	{"testing", []string{"internal/golden", "internal/lab/...", "provision/store/storetest", "agent/disk/disktest", "builder/verify/verifytest", "e2e"}, "test support stays out of programs"},
 }
 
 // edge are the packages that take the clock, the environment and randomness

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -19,7 +18,7 @@ import (
 func newBake(env Env) *cobra.Command {
 	var f recipeFlags
 	var in inputFlags
-	var out, agent string
+	var to bakeFlags
 	cmd := &cobra.Command{
 		Use:   "bake",
 		Short: "Make a node image from a recipe",
@@ -31,39 +30,46 @@ this host's apt sources; programs come from the Go module proxy.
 
 What is pinned is in the recipe's lock, see "k8snode lock". A bake makes it anew
 if the recipe asks for something else, or if a package is gone from its mirror,
-and says what changed; with --locked it fails instead.`,
+and says what changed; with --locked it fails instead.
+
+The image is verified before it appears. With --check it is made a second time,
+and the first byte that differs is an error.`,
 		Example: `  k8snode bake --recipe node --out out/node --agent bin/k8snode-agent
   k8snode bake --recipe my/recipe.yaml --out out/mine --locked
-  k8snode bake --set spec.disk.rootMiB=3072 --offline`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runBake(cmd.Context(), env, f, in, out, agent) },
+  k8snode bake --set spec.disk.rootMiB=3072 --offline
+  k8snode bake --check`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runBake(cmd.Context(), env, f, in, to) },
 	}
 	f.add(cmd)
 	in.add(cmd)
-	cmd.Flags().StringVar(&out, "out", "", "output folder (default out/NAME)")
-	cmd.Flags().StringVar(&agent, "agent", "", "the program k8snode-agent (default: beside this program)")
+	cmd.Flags().StringVar(&to.out, "out", "", "output folder (default out/NAME)")
+	cmd.Flags().StringVar(&to.agent, "agent", "", "the program k8snode-agent (default: beside this program)")
+	cmd.Flags().StringVar(&to.check, "check", "", "bake twice and compare: `what`, the \"assembly\" alone or the cached \"steps\" too")
+	cmd.Flags().Lookup("check").NoOptDefVal = string(builder.CheckAssembly)
 	return cmd
 }
 
-func runBake(ctx context.Context, env Env, f recipeFlags, in inputFlags, out, agent string) error {
+type bakeFlags struct{ out, agent, check string }
+
+func runBake(ctx context.Context, env Env, f recipeFlags, in inputFlags, to bakeFlags) error {
+	start := env.Now()
+	check := builder.Check(to.check)
+	if check != builder.CheckNone && check != builder.CheckAssembly && check != builder.CheckSteps {
+		return &usageError{fmt.Sprintf("--check=%s makes no sense", to.check), "use --check=assembly or --check=steps"}
+	}
 	w, err := f.open(env, in)
 	if err != nil {
 		return err
 	}
-	if out == "" {
-		out = filepath.Join("out", w.Recipe.Metadata.Name)
+	if to.out == "" {
+		to.out = filepath.Join("out", w.Recipe.Metadata.Name)
 	}
-	w.options.Out = out
+	w.options.Out, w.options.Check, w.options.Version = to.out, check, version()
 	// Both are needed only after everything was fetched.
-	if w.options.Agent, err = findAgent(agent); err != nil {
+	if w.options.Agent, err = findAgent(to.agent); err != nil {
 		return err
 	}
 	if err := source.LookTools(builder.Tools()...); err != nil {
-		return err
-	}
-	// go-diskfs takes the timestamps of the EFI system partition from the
-	// process's environment.
-	epoch := strconv.FormatInt(w.Recipe.Spec.Epoch.Unix(), 10)
-	if err := os.Setenv("SOURCE_DATE_EPOCH", epoch); err != nil {
 		return err
 	}
 	end, err := w.claim(env)
@@ -75,7 +81,7 @@ func runBake(ctx context.Context, env Env, f recipeFlags, in inputFlags, out, ag
 	if err != nil {
 		return w.explain(err)
 	}
-	return printBake(env.Stdout, out, result)
+	return printBake(env.Stdout, to.out, result, env.Now().Sub(start))
 }
 
 // findAgent returns the path of the program that goes into the image.
@@ -93,17 +99,16 @@ func findAgent(agent string) (string, error) {
 	return agent, nil
 }
 
-// printBake prints the summary: the result of the command.
-func printBake(w io.Writer, out string, r builder.Result) error {
+// printBake prints the summary: the result of the command. Steps run side by
+// side: their times add up to more than the whole took.
+func printBake(w io.Writer, out string, r builder.Result, total time.Duration) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "STEP\tTIME")
-	var total time.Duration
 	for _, s := range r.Timings {
 		took := fmt.Sprintf("%.1f s", s.Took.Seconds())
 		if s.Cached {
 			took = "cached"
 		}
-		total += s.Took
 		fmt.Fprintf(t, "%s\t%s\n", s.Step, took)
 	}
 	fmt.Fprintf(t, "total\t%.1f s\n\n", total.Seconds())

@@ -79,7 +79,7 @@ imaged again.
 		return &usageError{err.Error(), seeHelp(cmd)}
 	})
 	root.AddCommand(
-		newLock(env), newFetch(env), newPlan(env), newBake(env), newBoot(env), newSecrets(env), newRender(env), newServe(env),
+		newLock(env), newFetch(env), newPlan(env), newBake(env), newVerify(env), newBoot(env), newSecrets(env), newRender(env), newServe(env),
 		newArm(env), newDisarm(env), newNodes(env), newKubeconfig(env),
 	)
 	// Cobra would add its own at the end, behind the checks.
@@ -185,6 +185,10 @@ func (env Env) printError(err error) int {
 		}
 		fmt.Fprintf(env.Stderr, "\nk8snode: error: %s in %s\n", count, problems[0].File)
 		return exitFailed
+	}
+	var findings *findingsError
+	if errors.As(err, &findings) {
+		findings.print(env.Stderr)
 	}
 	fmt.Fprintf(env.Stderr, "k8snode: error: %v\n", err)
 	return exitFailed

@@ -133,7 +133,7 @@ func TestPrintBake(t *testing.T) {
 			{Step: "lock and fetch", Took: 2300 * time.Millisecond},
 			{Step: "base", Took: 100 * time.Millisecond, Cached: true},
 		},
-	})
+	}, 2350*time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

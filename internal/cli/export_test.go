@@ -1,7 +1,11 @@
 package cli
 
 import (
+	"errors"
+	"io"
 	"io/fs"
+	"slices"
+	"testing"
 
 	"github.com/spf13/cobra"
 
@@ -29,3 +33,27 @@ func CheckBootHost(firmware, from string, root fs.FS) error {
 
 // Fetching tells the progress line how far a fetch is.
 func Fetching(p progress, at builder.Progress) { p.line.fetch(at) }
+
+// Explain reads a recipe and explains an error of a bake of it.
+func Explain(t *testing.T, file string, err error) error {
+	t.Helper()
+	loaded, loadErr := recipeFlags{recipe: file}.load(nil)
+	if loadErr != nil {
+		t.Fatal(loadErr)
+	}
+	return work{Loaded: loaded}.explain(err)
+}
+
+// RecipeCommand is the command that remedies name.
+func RecipeCommand(recipe string, set []string, lock string) string {
+	return recipeFlags{recipe: recipe, set: set, lock: lock}.command("lock")
+}
+
+// PrintPlan prints a plan of which some steps are cached in both forms.
+func PrintPlan(text, js io.Writer, p builder.Plan, files []string, cached ...string) error {
+	out := planned{Plan: p, Files: files}
+	for _, s := range p.Steps {
+		out.Steps = append(out.Steps, plannedStep{s, slices.Contains(cached, s.Name)})
+	}
+	return errors.Join(printPlan(text, out), printPlanJSON(js, out))
+}

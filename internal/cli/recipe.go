@@ -74,6 +74,15 @@ func (f recipeFlags) open(env Env, in inputFlags) (work, error) {
 			return work{}, err
 		}
 	}
+	// Programs that run elsewhere are told of both.
+	for _, path := range []*string{&f.cache, &in.keyring} {
+		if *path == "" {
+			continue
+		}
+		if *path, err = filepath.Abs(*path); err != nil {
+			return work{}, err
+		}
+	}
 	w := work{Loaded: loaded, options: builder.Options{
 		Cache: source.Cache{Dir: f.cache}, Env: env.Environ, Now: env.Now,
 		Jobs: in.jobs, Keyring: in.keyring, Locked: in.locked, Offline: in.offline,
@@ -193,13 +202,14 @@ func (w work) explain(err error) error {
 	}
 	var problems report.Problems
 	for _, e := range missing {
-		for _, at := range packagePaths(w.Recipe.Spec, e) {
+		paths := packagePaths(w.Recipe.Spec, e)
+		if len(paths) == 0 {
+			// It is one that every image needs, and named by no recipe.
+			return err
+		}
+		for _, at := range paths {
 			problems.Add(at, e.Error(), "")
 		}
-	}
-	if len(problems) < len(missing) {
-		// Some are named by no recipe.
-		return err
 	}
 	return w.Place(problems).Err()
 }

@@ -105,8 +105,8 @@ func diskConfig(name string) ([]byte, error) {
 		Version: butane.Version,
 		Storage: butane.Storage{
 			Disks: []butane.Disk{{Device: butane.DiskDevice, Partitions: []butane.Partition{
-				{Label: images.LabelState, Number: 4, SizeMiB: stateMiB, WipePartitionEntry: true},
-				{Label: images.LabelContainers, Number: 5, WipePartitionEntry: true},
+				{Label: images.LabelState, Number: firstPartition, SizeMiB: stateMiB, WipePartitionEntry: true},
+				{Label: images.LabelContainers, Number: firstPartition + 1, WipePartitionEntry: true},
 			}}},
 			Filesystems: []butane.Filesystem{
 				{Device: byLabel + images.LabelState, Format: "xfs", Label: "state", WipeFilesystem: true},

@@ -1,4 +1,4 @@
-package squashfs
+package layerfs
 
 import (
 	"encoding/binary"

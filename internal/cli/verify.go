@@ -87,8 +87,10 @@ func runVerify(ctx context.Context, env Env, f verifyFlags, out string) error {
 	if err != nil {
 		return err
 	}
-	if err := printReport(env.Stdout, report); err != nil {
-		return err
+	if report.ID != "" { // else it is no image
+		if err := printReport(env.Stdout, report); err != nil {
+			return err
+		}
 	}
 	if len(report.Findings) > 0 {
 		return &findingsError{out, report.Findings}

@@ -18,8 +18,8 @@ import (
 
 	"github.com/k8snode/k8snode/builder/disk"
 	"github.com/k8snode/k8snode/builder/iso"
-	"github.com/k8snode/k8snode/builder/layerfs"
 	"github.com/k8snode/k8snode/builder/source"
+	"github.com/k8snode/k8snode/builder/squashfs"
 	"github.com/k8snode/k8snode/builder/tree"
 	"github.com/k8snode/k8snode/builder/uki"
 	"github.com/k8snode/k8snode/builder/verity"
@@ -198,7 +198,7 @@ func (b *build) root(ctx context.Context, p parts, img *image) error {
 		return err
 	}
 	defer f.Close()
-	if err := layerfs.Assemble(ctx, f, layers, layerfs.AssembleOptions{Epoch: b.plan.Recipe.Spec.Epoch}); err != nil {
+	if _, err := squashfs.Assemble(ctx, f, layers, squashfs.AssembleOptions{Epoch: b.plan.Recipe.Spec.Epoch}); err != nil {
 		return err
 	}
 	if img.root, err = b.hashTree(ctx, f); err != nil {

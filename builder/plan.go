@@ -19,7 +19,7 @@ import (
 const (
 	format          = "1"
 	baseFormat      = "2"
-	layerFormat     = "1"
+	layerFormat     = "2"
 	containerFormat = "zstd/2"
 	// assemblyFormat is part of the image's ID: it changes when equal parts
 	// would be put together to other bytes.

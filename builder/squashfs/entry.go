@@ -90,14 +90,13 @@ func mode(m fs.FileMode) uint16 {
 	return bits
 }
 
-// Beneath returns the filter of a layer that lies below the given trees: it
-// drops what they replace, and what keep drops. A nil keep keeps everything.
-func Beneath(keep tree.Filter, over ...tree.Tree) tree.Filter {
-	replaced := map[string]bool{}
-	for _, t := range over {
-		for _, e := range t {
-			replaced[e.Path] = replaced[e.Path] || e.Kind != tree.Dir
-		}
+// Beneath returns the filter of a layer that lies below others: it drops the
+// given paths, which they replace, with all below these, and what keep drops. A
+// nil keep keeps everything.
+func Beneath(keep tree.Filter, paths []string) tree.Filter {
+	replaced := make(map[string]bool, len(paths))
+	for _, p := range paths {
+		replaced[p] = true
 	}
 	return func(p string) bool {
 		for d := p; d != "."; d = path.Dir(d) {

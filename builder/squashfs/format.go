@@ -44,7 +44,7 @@ const (
 	maxIDs    = 0xffff
 )
 
-var le = binary.LittleEndian
+var le = binary.LittleEndian //nolint:gochecknoglobals // a short name
 
 // superblock is the first 96 bytes; positions are in bytes from the start of
 // the file system.

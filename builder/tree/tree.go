@@ -66,6 +66,16 @@ func New(entries []Entry) (Tree, error) {
 	return out, nil
 }
 
+// A Filter says whether an entry of a base archive is kept. The path is
+// relative and clean.
+type Filter func(path string) bool
+
+// Clean returns the name of a tar entry as the path of an [Entry]: relative,
+// without "." and "..", empty for the root itself.
+func Clean(name string) string {
+	return strings.TrimPrefix(path.Clean("/"+name), "/")
+}
+
 // FromFile returns an entry whose content stays in a file of the host.
 func FromFile(dst, src string, mode fs.FileMode) (Entry, error) {
 	st, err := os.Stat(src)

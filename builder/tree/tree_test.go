@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -18,40 +19,6 @@ import (
 )
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
-// archive makes a base archive from rows such as "dir etc", "file etc/a text",
-// "link etc/b etc/a" and "symlink bin usr/bin".
-func archive(t *testing.T, rows ...string) *bytes.Reader {
-	t.Helper()
-	var buf bytes.Buffer
-	w := tar.NewWriter(&buf)
-	for _, row := range rows {
-		f := strings.SplitN(row, " ", 3)
-		h := &tar.Header{Name: "./" + f[1], Mode: 0o644, ModTime: epoch.Add(-time.Hour), Uid: 7}
-		body := ""
-		switch f[0] {
-		case "dir":
-			h.Typeflag, h.Mode, h.Name = tar.TypeDir, 0o700, h.Name+"/"
-		case "file":
-			h.Typeflag, body = tar.TypeReg, f[2]
-			h.Size = int64(len(body))
-		case "link":
-			h.Typeflag, h.Linkname = tar.TypeLink, "./"+f[2]
-		case "symlink":
-			h.Typeflag, h.Linkname = tar.TypeSymlink, f[2]
-		}
-		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(w, body); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return bytes.NewReader(buf.Bytes())
-}
 
 // dump shows an archive as one line for each entry.
 func dump(t *testing.T, r io.Reader) []string {
@@ -85,68 +52,23 @@ func file(p, content string) tree.Entry {
 	return tree.Entry{Path: p, Kind: tree.File, Mode: 0o644, Content: []byte(content)}
 }
 
-func TestOverlay(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		base []string
-		top  []tree.Entry
-		drop string
-		want []string
-	}{
-		{
-			name: "a file replaces a file, the folder keeps its mode",
-			base: []string{"dir etc", "file etc/a old", "file etc/b stays"},
-			top:  []tree.Entry{file("etc/a", "new")},
-			want: []string{"5 etc/ 0700 7", "0 etc/b 0644 7 stays", "0 etc/a 0644 0 new"},
-		},
-		{
-			name: "a link replaces a folder and all in it",
-			base: []string{"dir root", "file root/.profile x", "dir rootless", "file rootless/y y"},
-			top:  []tree.Entry{{Path: "root", Kind: tree.Symlink, Target: "var/roothome"}},
-			want: []string{"5 rootless/ 0700 7", "0 rootless/y 0644 7 y", "2 root 0777 0 -> var/roothome"},
-		},
-		{
-			name: "what the filter drops is gone",
-			base: []string{"dir var", "file var/log l", "file var/keep k"},
-			drop: "var/log",
-			want: []string{"5 var/ 0700 7", "0 var/keep 0644 7 k"},
-		},
-		{
-			name: "a hard link to a dropped file becomes the file",
-			base: []string{"file boot/config c", "link lib/config boot/config", "link lib/again boot/config"},
-			drop: "boot/config",
-			want: []string{"0 lib/config 0644 7 c", "1 lib/again 0644 7 -> lib/config"},
-		},
-		{
-			name: "folders above new files are made",
-			base: nil,
-			top:  []tree.Entry{file("opt/a/b", "x")},
-			want: []string{"5 opt/ 0755 0", "5 opt/a/ 0755 0", "0 opt/a/b 0644 0 x"},
-		},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			top, err := tree.New(tc.top)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var out bytes.Buffer
-			keep := func(p string) bool { return tc.drop == "" || p != tc.drop }
-			if err := tree.Overlay(&out, archive(t, tc.base...), top, keep, epoch); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tc.want, dump(t, &out)); diff != "" {
-				t.Error(diff)
-			}
-		})
+func TestWriteTar(t *testing.T) {
+	all, err := tree.New([]tree.Entry{
+		{Path: "root", Kind: tree.Symlink, Target: "var/roothome"},
+		{Path: "tmp", Kind: tree.Dir, Mode: 0o777 | fs.ModeSticky, UID: 7},
+		file("opt/a/b", "x"),
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-// Damage to the base is an error, never a shorter root.
-func TestOverlayTruncated(t *testing.T) {
-	whole, _ := io.ReadAll(archive(t, "file etc/a "+strings.Repeat("x", 2000)))
-	err := tree.Overlay(io.Discard, bytes.NewReader(whole[:1000]), nil, nil, epoch)
-	if !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("error %v", err)
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	if err := errors.Join(all.WriteTar(w, epoch), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"5 opt/ 0755 0", "5 opt/a/ 0755 0", "0 opt/a/b 0644 0 x", "2 root 0777 0 -> var/roothome", "5 tmp/ 1777 7"}
+	if diff := cmp.Diff(want, dump(t, &out)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"os"
 	"runtime"
 
@@ -104,7 +103,7 @@ func hashLevel(below []byte, salt [digestSize]byte) []byte {
 
 // hashBlocks writes the digest of every block of data to out.
 func hashBlocks(out, data []byte, salt [digestSize]byte) {
-	var h hash.Hash = sha256.New()
+	h := sha256.New()
 	for i := 0; i < len(data); i += BlockSize {
 		h.Reset()
 		h.Write(salt[:])

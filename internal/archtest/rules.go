@@ -20,6 +20,7 @@ func K8snode() Rules {
 			{"builder/tree", []string{"images"}, "a root file system as values"},
 			{"builder/rootfs", []string{"images", "builder/hosttool", "builder/source", "builder/tree"}, "a root from packages and a tree"},
 			{"builder/verity", []string{"images"}, "one hash tree, for any file"},
+			{"builder/squashfs", []string{"builder/tree"}, "a file system in layers, each compressed once"},
 			{"builder/uki", []string{"images", "builder/hosttool"}, "a kernel with its arguments in one EFI program"},
 			{"builder/sbom", []string{"images", "builder/source"}, "lists what a lock pins"},
 			{"builder/verify", []string{"images", "builder/disk", "builder/iso", "builder/sbom", "builder/source", "builder/uki"}, "reopens an image and trusts nobody who made it"},

@@ -216,8 +216,8 @@ func (w work) explain(err error) error {
 
 // packageErrors returns the errors about packages that an error is made of,
 // and whether it is made of others as well.
-func packageErrors(err error) (missing []*source.PackageError, others bool) { //nolint:errorlint // the tree is walked by hand
-	switch e := err.(type) {
+func packageErrors(err error) (missing []*source.PackageError, others bool) {
+	switch e := err.(type) { //nolint:errorlint // the tree is walked by hand
 	case nil:
 	case *source.PackageError:
 		missing = append(missing, e)

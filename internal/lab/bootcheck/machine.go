@@ -51,14 +51,24 @@ func (m *machine) powerOn(ctx context.Context) error {
 // stuck is what a machine says that cannot go on.
 var stuck = regexp.MustCompile(`k8snode: HOLD|Kernel panic - not syncing|You are in emergency mode`)
 
+// told is the end of what it says, which names the cause.
+var told = regexp.MustCompile(`k8snode: power-cycle this machine|end Kernel panic`)
+
+// toldWithin is how long it may take to say so.
+const toldWithin = 20 * time.Second
+
 // watch returns a context that ends when the machine can do nothing any more,
 // or after some time. The cause says which.
 func (m *machine) watch(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	ctx, stopTimer := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took more than %s", limit))
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
-		line, err := lab.NewConsole(m.Console()).WaitFor(ctx, stuck)
+		console := lab.NewConsole(m.Console())
+		line, err := console.WaitFor(ctx, stuck)
 		if err == nil {
+			rest, stop := context.WithTimeout(ctx, toldWithin)
+			defer stop()
+			_, _ = console.WaitFor(rest, told) // the cause is the first line, with this one or without
 			cancel(fmt.Errorf("the console says %q", line))
 		}
 	}()

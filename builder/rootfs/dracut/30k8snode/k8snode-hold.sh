@@ -6,7 +6,8 @@ echo "k8snode: HOLD. Failed units:" > /dev/console
 systemctl --no-pager --no-legend --plain --failed list-units > /dev/console 2>&1 || :
 for unit in $(systemctl --no-pager --no-legend --plain --failed list-units | while read -r name _; do echo "$name"; done); do
     case "$unit" in
-        ignition-*) echo "k8snode: $unit: see the journal; its output may hold secrets and is not shown here" > /dev/console ;;
+        # Its errors, but not the whole config that it prints besides.
+        ignition-*) journalctl -b --no-pager -o cat -n 15 -p err -u "$unit" > /dev/console 2>&1 || : ;;
         *) journalctl -b --no-pager -o cat -n 15 -u "$unit" > /dev/console 2>&1 || : ;;
     esac
 done

@@ -1,27 +1,33 @@
 // Package builder makes node images: a recipe goes in, a folder with a disk
-// image, a network boot set and a manifest comes out.
+// image, an ISO, a network boot set and what describes them comes out.
 //
 // # The flow
 //
-//	Resolve   recipe            → Lock      what every input is, pinned
+//	Relock    recipe            → Lock      what every input is, pinned
 //	Fetch     Lock              → cache     the bytes, verified
 //	NewPlan   recipe, Lock, Host → Plan     pure: every step and its key
-//	Build     Plan              → folder    run what the cache does not hold
+//	parts     Plan              → cache     steps that the cache does not hold
+//	assemble  parts             → folder    root, disk, ISO, PXE, SBOM, verified
+//	publish   folder            → Out       by renaming
 //
-// [Bake] does all four. A step's key is the digest of all that goes into the
-// step, so a changed sysctl repacks the root and nothing else, and a second
-// bake of the same recipe only looks.
+// [Bake] does all of them. A step's key is the digest of all that goes into the
+// step. What is assembled is not cached: the layers of the root are compressed
+// in steps, so a changed sysctl costs copying. If the folder at Out is that of
+// the plan already, nothing is done.
 //
 // # Promises
 //
-//   - The output folder appears whole, by renaming, or not at all.
+//   - The output folder appears whole and verified, by renaming, or not at all.
+//   - Equal plans give equal bytes; [Options.Check] repeats a bake to see it.
 //   - Nothing is booted or logged into, and no loop device is used.
 //   - Locked bytes or none: every input is read through a check of its digest.
+//   - A package that is gone from its mirror leads to a new lock and a list of
+//     what changed, or with Locked to an error; never to other bytes unseen.
 //
 // # Not here
 //
-// What an image is: package images. Byte-for-byte equal outputs, dm-verity,
-// BIOS boot and an installer ISO are not built yet.
+// What an image is: package images. What is in it: the recipe. What a finished
+// image must hold: package verify.
 //
 // Start with [Bake], or [NewPlan] to look without building.
 package builder

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -193,11 +194,12 @@ func (ls links) merge(set []string) (Loaded, error) {
 		doc, wrong = s.Set(doc, assignment)
 		problems = append(problems, wrong...)
 	}
-	if err := problems.Err(); err != nil {
+	recipe, err := s.Decode(doc)
+	var more report.Problems
+	if err != nil && !errors.As(err, &more) {
 		return Loaded{}, err
 	}
-	recipe, err := s.Decode(doc)
-	if err != nil {
+	if err := append(problems, more...).Err(); err != nil {
 		return Loaded{}, err
 	}
 	recipe.Extends = ""

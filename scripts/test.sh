@@ -2,7 +2,7 @@
 # Runs the tests in stages, stops at the first that fails, and says how long
 # each took.
 #
-# usage: test.sh [lint|unit|race|bake|boot|wholepath|boots]...
+# usage: test.sh [lint|unit|race|bake|again|boot|wholepath|boots]...
 #        (default: all but boots, which is every boot there is)
 #
 # The boots and the whole path use the image in $OUT (out/node), which bake
@@ -24,6 +24,9 @@ stage_unit() { go test ./...; }
 stage_race() {
 	go test -race -short ./provision/... ./agent/... ./builder/source/... ./internal/lab/... ./internal/cli
 }
+
+# The same inputs, in another folder and with another user's settings.
+stage_again() { e2e '^TestReproducible$'; }
 
 stage_bake() { make --no-print-directory image "RECIPE=$recipe" "OUT=$out"; }
 
@@ -55,11 +58,11 @@ finish() {
 
 began=$(now)
 trap finish EXIT
-[ $# -gt 0 ] || set -- lint unit race bake boot wholepath
+[ $# -gt 0 ] || set -- lint unit race bake again boot wholepath
 scripts/host-packages.sh bake test
 for stage in "$@"; do
 	if ! declare -F "stage_$stage" >/dev/null; then
-		echo "usage: test.sh [lint|unit|race|bake|boot|wholepath|boots]..." >&2
+		echo "usage: test.sh [lint|unit|race|bake|again|boot|wholepath|boots]..." >&2
 		exit 2
 	fi
 	printf '==> %s\n' "$stage"

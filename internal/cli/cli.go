@@ -173,17 +173,7 @@ func (env Env) printError(err error) int {
 	}
 	var problems report.Problems
 	if errors.As(err, &problems) {
-		style := report.Plain
-		if env.colour() {
-			style = report.Colour
-		}
-		source, _ := os.ReadFile(problems[0].File) // without the source the lines are not shown
-		fmt.Fprintln(env.Stderr, strings.TrimRight(problems.Format(source, style), "\n"))
-		count := "1 problem"
-		if len(problems) > 1 {
-			count = fmt.Sprintf("%d problems", len(problems))
-		}
-		fmt.Fprintf(env.Stderr, "\nk8snode: error: %s in %s\n", count, problems[0].File)
+		env.printProblems(problems)
 		return exitFailed
 	}
 	var findings *findingsError
@@ -192,6 +182,32 @@ func (env Env) printError(err error) int {
 	}
 	fmt.Fprintf(env.Stderr, "k8snode: error: %v\n", err)
 	return exitFailed
+}
+
+// printProblems shows the problems of one document, or of the several that it
+// is made of: a recipe, the ones that it extends, and the command line.
+func (env Env) printProblems(problems report.Problems) {
+	style := report.Plain
+	if env.colour() {
+		style = report.Colour
+	}
+	var files []string
+	byFile := map[string]report.Problems{}
+	for _, p := range problems.Sorted() {
+		if byFile[p.File] == nil {
+			files = append(files, p.File)
+		}
+		byFile[p.File] = append(byFile[p.File], p)
+	}
+	for _, file := range files {
+		source, _ := os.ReadFile(file) // without the source the lines are not shown
+		fmt.Fprintln(env.Stderr, strings.TrimRight(byFile[file].Format(source, style), "\n")+"\n")
+	}
+	count := "1 problem"
+	if len(problems) > 1 {
+		count = fmt.Sprintf("%d problems", len(problems))
+	}
+	fmt.Fprintf(env.Stderr, "k8snode: error: %s in %s\n", count, strings.Join(files, ", "))
 }
 
 // terminal reports whether a person looks at standard error.

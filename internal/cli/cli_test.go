@@ -47,6 +47,10 @@ func TestPrintError(t *testing.T) {
 			"error[a]: odd\n  --> no-such-file:1:4\n  remedy: write x\n\nk8snode: error: 1 problem in no-such-file\n",
 		},
 		{"no problems", io.ErrUnexpectedEOF, "k8snode: error: unexpected EOF\n"},
+		{
+			"in two files", append(problems(file, 1), problems("no-such-file", 1)...),
+			first + "error[a]: odd\n  --> no-such-file:1:4\n  remedy: write x\n\nk8snode: error: 2 problems in FILE, no-such-file\n",
+		},
 		// What a library says must not look like a wrong command line.
 		{"of a library", fmt.Errorf("unknown command %q", "x"), "k8snode: error: unknown command \"x\"\n"},
 	} {

@@ -5,7 +5,7 @@ OUT    ?= out/$(RECIPE)
 export RECIPE OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build image check test test-boot lint unit race wholepath golden lab lab-stop clean
+.PHONY: help packages build image check test test-boot bench lint unit race wholepath golden lab lab-stop clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,11 +29,14 @@ image: build ## bake $(RECIPE) into $(OUT)
 check: ## lint and unit tests, before every commit
 	scripts/test.sh lint unit
 
-test: ## everything: lint, unit and race tests, bake, boots, two machines become a cluster
+test: ## everything: lint, unit, race, bake (twice), boots, two machines become a cluster
 	scripts/test.sh
 
 test-boot: image ## boot the image in every way: firmware, media, sectors, power cut
 	scripts/test.sh boots
+
+bench: ## measure a bake beside mkosi's, write docs/benchmarks.md
+	scripts/bench.sh
 
 lint: ## gofmt, go vet, golangci-lint, shellcheck
 	scripts/lint.sh

@@ -94,18 +94,6 @@ func Tools() []string {
 	return append(tools, verify.Tools()...)
 }
 
-func inspectHost(ctx context.Context, o Options) (Host, error) {
-	toolchain, err := o.goTool().Toolchain(ctx)
-	if err != nil {
-		return Host{}, err
-	}
-	agent, _, err := source.SumFile(o.Agent)
-	if err != nil {
-		return Host{}, fmt.Errorf("reading the agent: %w; build it with \"make build\"", err)
-	}
-	return Host{Toolchain: toolchain, AgentSHA256: agent}, nil
-}
-
 // build carries out one plan.
 type build struct {
 	o    Options

@@ -30,6 +30,12 @@ const (
 type Host struct {
 	// Toolchain names the Go compiler and its target.
 	Toolchain string `json:"toolchain"`
+	// CToolchain names the C compiler, of programs that need one.
+	CToolchain string `json:"cToolchain"`
+	// Mmdebstrap and Xorriso are versions of the programs that write the base
+	// archive and the ISO.
+	Mmdebstrap string `json:"mmdebstrap"`
+	Xorriso    string `json:"xorriso"`
 	// AgentSHA256 is the digest of the agent's program.
 	AgentSHA256 string `json:"agentSHA256"`
 }
@@ -106,7 +112,7 @@ func NewPlan(r images.Recipe, dir fs.FS, lock Lock, host Host) (Plan, error) {
 
 	epoch := spec.Epoch.Unix()
 	p.Layers = []Layer{{Name: layerBase}}
-	p.step(stepBase, baseFormat, spec.Distribution.Suite, lock.Root, epoch)
+	p.step(stepBase, baseFormat, spec.Distribution.Suite, lock.Root, epoch, host.Mmdebstrap)
 	if err := p.programs(); err != nil {
 		return Plan{}, fmt.Errorf("planning %s: %w", r.Metadata.Name, err)
 	}
@@ -122,7 +128,7 @@ func NewPlan(r images.Recipe, dir fs.FS, lock Lock, host Host) (Plan, error) {
 	p.layerSteps()
 	p.ID = source.SumJSON([]any{
 		format, assemblyFormat, r.Metadata.Name, spec.Kernel, spec.Disk, spec.Outputs, epoch,
-		p.Steps, treeDigest(p.Entries), host.AgentSHA256, lock.Boot,
+		p.Steps, treeDigest(p.Entries), host.AgentSHA256, host.Xorriso, lock.Boot,
 	})
 	if p.Disk, err = disk.NewLayout(spec.Disk, p.ID, 0); err != nil {
 		return Plan{}, err
@@ -140,7 +146,11 @@ func (p *Plan) programs() error {
 	spec := p.Recipe.Spec
 	for i, m := range spec.Modules {
 		step := stepModule + m.Module
-		p.step(step, m, p.Lock.Modules[i], p.Host.Toolchain)
+		inputs := []any{m, p.Lock.Modules[i], p.Host.Toolchain}
+		if m.Cgo {
+			inputs = append(inputs, p.Host.CToolchain)
+		}
+		p.step(step, inputs...)
 		layer := Layer{Name: m.Module}
 		for _, prog := range m.Programs {
 			name := source.ProgramName(prog)

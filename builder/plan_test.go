@@ -113,6 +113,16 @@ func TestPlanInvalidation(t *testing.T) {
 		{"the compiler", func(_ *images.Recipe, _ *builder.Lock, h *builder.Host, _ *fs.FS) {
 			h.Toolchain = "go1.27 amd64 v1"
 		}, []string{"module example.org/ignition", "module example.org/pause", "container r.example/pause:1", "boot", "layer containers"}},
+		{"what writes the base", func(_ *images.Recipe, _ *builder.Lock, h *builder.Host, _ *fs.FS) {
+			h.Mmdebstrap = "mmdebstrap 2"
+		}, []string{"base", "boot", "layer base"}},
+		{"what writes the ISO", func(_ *images.Recipe, _ *builder.Lock, h *builder.Host, _ *fs.FS) {
+			h.Xorriso = "xorriso 2"
+		}, nil},
+		{"the C compiler, which no module needs, but this one", func(r *images.Recipe, _ *builder.Lock, h *builder.Host, _ *fs.FS) {
+			r.Spec.Modules[1].Cgo = true
+			h.CToolchain = "gcc 14"
+		}, []string{"module example.org/pause", "container r.example/pause:1", "layer containers"}},
 		{"a boot file", func(_ *images.Recipe, l *builder.Lock, _ *builder.Host, _ *fs.FS) {
 			l.Boot = []source.Deb{{Package: "ipxe", Version: "2", SHA256: strings.Repeat("6", 64)}}
 		}, nil},

@@ -20,12 +20,7 @@ func TestReproducible(t *testing.T) {
 	if *image == "" || *k8snode == "" {
 		t.Skip("no -image or no -k8snode: make test passes them")
 	}
-	// Beside the image: temporary folders may be in memory.
-	dir, err := os.MkdirTemp(filepath.Dir(absolute(t, *image)), ".again-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
+	dir := besideImage(t)
 	name := *recipe
 	if !images.IsEmbedded(name) {
 		name = absolute(t, name)

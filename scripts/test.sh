@@ -25,8 +25,9 @@ stage_race() {
 	go test -race -short ./provision/... ./agent/... ./builder/source/... ./internal/lab/... ./internal/cli
 }
 
-# The same inputs, in another folder and with another user's settings.
-stage_again() { e2e '^TestReproducible$'; }
+# The same inputs in another folder and with another user's settings; bakes that
+# end in the middle.
+stage_again() { e2e '^(TestReproducible|TestBakeEndings)$'; }
 
 stage_bake() { make --no-print-directory image "RECIPE=$recipe" "OUT=$out"; }
 

@@ -37,18 +37,22 @@ type image struct {
 	cmdline   string
 }
 
+// imageDir is the folder of the temporary one that becomes the output.
+const imageDir = "image"
+
 func (i image) path(name string) string { return filepath.Join(i.dir, filepath.FromSlash(name)) }
 
-// assemble puts the parts together in dir, an empty folder, and checks the
-// result. It is not cached: it costs seconds, and its outputs are the largest
-// files of all.
-func (b *build) assemble(ctx context.Context, p parts, dir string) (images.Manifest, error) {
-	work, err := os.MkdirTemp(filepath.Dir(dir), filepath.Base(dir)+".work-")
-	if err != nil {
-		return images.Manifest{}, err
+// assemble puts the parts together in the folder "image" of tmp, an empty
+// folder, and checks the result. It is not cached: it costs seconds, and its
+// outputs are the largest files of all.
+func (b *build) assemble(ctx context.Context, p parts, tmp string) (images.Manifest, error) {
+	img := image{dir: filepath.Join(tmp, imageDir), work: filepath.Join(tmp, "work")}
+	for _, dir := range []string{img.dir, img.work} {
+		if err := errors.Join(os.Mkdir(dir, 0o755), os.Chmod(dir, 0o755)); err != nil {
+			return images.Manifest{}, err
+		}
 	}
-	defer os.RemoveAll(work)
-	img := image{dir: dir, work: work}
+	var err error
 	if img.kernel, err = b.kernelVersion(p.boot); err != nil {
 		return images.Manifest{}, err
 	}

@@ -45,7 +45,7 @@ func (b *build) check(ctx context.Context, p parts, m images.Manifest) error {
 	if _, err := again.assemble(ctx, p, tmp); err != nil {
 		return fmt.Errorf("baking a second time: %w", err)
 	}
-	return compareFolders(b.o.Out, tmp, m)
+	return compareFolders(b.o.Out, filepath.Join(tmp, imageDir), m)
 }
 
 // compareFolders returns the first difference between the artifacts of two

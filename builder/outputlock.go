@@ -95,7 +95,7 @@ func writePID(f *os.File) error {
 }
 
 // tidy clears up after a bake that was interrupted while it published: its
-// folders are ".NAME-DIGITS", and with ".old" behind that the former output.
+// folder is ".NAME-DIGITS", and with ".old" behind that the former output.
 func tidy(parent, name string) error {
 	entries, err := os.ReadDir(parent)
 	if err != nil {

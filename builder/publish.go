@@ -22,7 +22,7 @@ func (b *build) publish(ctx context.Context, p parts) (images.Manifest, error) {
 	if err != nil {
 		return images.Manifest{}, err
 	}
-	if err := replaceDir(tmp, b.o.Out); err != nil {
+	if err := replaceDir(filepath.Join(tmp, imageDir), b.o.Out, tmp+".old"); err != nil {
 		return images.Manifest{}, fmt.Errorf("writing %s: %w", b.o.Out, err)
 	}
 	return m, nil
@@ -37,11 +37,7 @@ func (b *build) tempDir() (string, error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return "", err
 	}
-	tmp, err := os.MkdirTemp(parent, tempPrefix(name))
-	if err != nil {
-		return "", err
-	}
-	return tmp, os.Chmod(tmp, 0o755)
+	return os.MkdirTemp(parent, tempPrefix(name))
 }
 
 // tempPrefix begins the names of the folders that an output folder is made in.
@@ -67,9 +63,9 @@ func published(dir, id string) (images.Manifest, bool) {
 	return m, true
 }
 
-// replaceDir puts the folder tmp in the place of dst.
-func replaceDir(tmp, dst string) error {
-	old := tmp + ".old"
+// replaceDir puts the folder tmp in the place of dst, whose former content is
+// for a moment at old.
+func replaceDir(tmp, dst, old string) error {
 	err := os.Rename(dst, old)
 	switch {
 	case err == nil:

@@ -25,7 +25,7 @@ func TestReplaceDir(t *testing.T) {
 	for _, content := range []string{"first", "second"} {
 		tmp := filepath.Join(dir, ".node-tmp")
 		write(t, filepath.Join(tmp, "disk"), content)
-		if err := builder.ReplaceDir(tmp, out); err != nil {
+		if err := builder.ReplaceDir(tmp, out, tmp+".old"); err != nil {
 			t.Fatal(err)
 		}
 		if b, err := os.ReadFile(filepath.Join(out, "disk")); err != nil || string(b) != content {
@@ -37,7 +37,7 @@ func TestReplaceDir(t *testing.T) {
 	}
 
 	// What cannot be put in place leaves the former image where it was.
-	if err := builder.ReplaceDir(filepath.Join(dir, "missing"), out); err == nil {
+	if err := builder.ReplaceDir(filepath.Join(dir, "missing"), out, filepath.Join(dir, "old")); err == nil {
 		t.Error("replaced an image by nothing")
 	}
 	if b, err := os.ReadFile(filepath.Join(out, "disk")); err != nil || string(b) != "second" {

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"text/template"
 	"time"
 
@@ -112,8 +114,29 @@ func write(ctx context.Context, dst string, o Options) error {
 	cmd := exec.CommandContext(ctx, Tool, o.args(dst)...)
 	cmd.Dir = o.Work
 	cmd.Env = append(slices.Clone(o.Env), "TZ=UTC", "LC_ALL=C", "SOURCE_DATE_EPOCH="+strconv.FormatInt(o.Epoch.Unix(), 10))
-	_, err = source.Run(cmd)
-	return err
+	if _, err = source.Run(cmd); err != nil {
+		return complaint(err)
+	}
+	return nil
+}
+
+// complaint leaves of what xorriso says what it complains of: it repeats all of
+// its arguments and much else.
+func complaint(err error) error {
+	var failed *source.CommandError
+	if !errors.As(err, &failed) {
+		return err
+	}
+	var lines []string
+	for line := range strings.Lines(failed.Output) {
+		if strings.Contains(line, " : FAILURE : ") || strings.Contains(line, " : FATAL : ") || strings.Contains(line, " : SORRY : ") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	if len(lines) == 0 {
+		return err
+	}
+	return &source.CommandError{Command: Tool, Output: strings.Join(lines, "\n"), Err: failed.Err}
 }
 
 // Names in the work folder.

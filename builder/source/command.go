@@ -44,8 +44,8 @@ func Run(cmd *exec.Cmd) ([]byte, error) {
 			return nil, fmt.Errorf("%w: %s is not installed; run scripts/host-packages.sh", ErrMissingTool, cmd.Path)
 		}
 		text := all.String()
-		if text == "" {
-			text = out.String()
+		if text == "" && !bytes.ContainsRune(out.Bytes(), 0) {
+			text = out.String() // unless it is data
 		}
 		return nil, &CommandError{Command: strings.Join(cmd.Args, " "), Output: text, Err: err}
 	}

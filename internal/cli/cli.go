@@ -51,6 +51,10 @@ func Run(ctx context.Context, env Env, args []string) int {
 	if err == nil {
 		return exitOK
 	}
+	// What a signal ended complains of much, but that is why.
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+		err = errors.New("interrupted")
+	}
 	return env.printError(err)
 }
 

@@ -22,7 +22,7 @@ type LoadOptions struct {
 	Open func(file string) (folder fs.FS, name string, err error)
 	// Set are overrides, "path=value", that are laid over the recipe in this
 	// order. A path is one of a problem, but elements of lists are named:
-	// "spec.sysctls[vm.swappiness]=10".
+	// "spec.sysctls.vm.swappiness=10".
 	Set []string
 }
 

@@ -21,6 +21,7 @@ func TestSet(t *testing.T) {
 		{[]string{"spec.disk.rootMiB=3072"}, func(r images.Recipe) any { return r.Spec.Disk.RootMiB }, 3072},
 		{[]string{"metadata.name=other"}, func(r images.Recipe) any { return r.Metadata.Name }, "other"},
 		{[]string{"spec.sysctls[vm.swappiness]=60"}, func(r images.Recipe) any { return r.Spec.Sysctls["vm.swappiness"] }, "60"},
+		{[]string{"spec.sysctls.vm.swappiness=60"}, func(r images.Recipe) any { return r.Spec.Sysctls["vm.swappiness"] }, "60"},
 		{[]string{`spec.sysctls["vm.swappiness"]=60`}, func(r images.Recipe) any { return r.Spec.Sysctls["vm.swappiness"] }, "60"},
 		{[]string{"spec.sysctls.vm=1", "spec.sysctls[vm]=null"}, func(r images.Recipe) any { return len(r.Spec.Sysctls) }, 2},
 		{[]string{"spec.outputs=[raw]"}, func(r images.Recipe) any { return r.Spec.Outputs }, []images.Output{"raw"}},
@@ -46,7 +47,7 @@ func TestSet(t *testing.T) {
 }
 
 func TestSetRefuses(t *testing.T) {
-	const form = " (write path=value, for instance spec.disk.rootMiB=3072 or 'spec.sysctls[vm.swappiness]=10')"
+	const form = " (write path=value, for instance spec.disk.rootMiB=3072 or spec.sysctls.vm.swappiness=10)"
 	tests := []struct {
 		set  []string
 		want string

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 )
 
 // A DigestError says that bytes are not those that were asked for.
@@ -62,21 +61,6 @@ func (r *Reader) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
-}
-
-// SumFile returns the hexadecimal SHA-256 and the size of a file.
-func SumFile(path string) (string, int64, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", 0, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := io.Copy(h, f)
-	if err != nil {
-		return "", 0, fmt.Errorf("hashing %q: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), n, nil
 }
 
 // SumBytes returns the hexadecimal SHA-256 of b.

@@ -168,7 +168,7 @@ func extract(ctx context.Context, f *os.File, start, size int64, name string) er
 	if err := out.Truncate(size); err != nil {
 		return err
 	}
-	err = extents(f, start, start+size, func(offset, length int64, hole bool) error {
+	err = source.Extents(f, start, start+size, func(offset, length int64, hole bool) error {
 		if hole {
 			return nil
 		}

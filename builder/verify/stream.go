@@ -10,46 +10,14 @@ import (
 	"io"
 	"os"
 
-	"golang.org/x/sys/unix"
+	"github.com/k8snode/k8snode/builder/source"
 )
 
-// chunkSize is what is read at once: it stays in the processor's cache between
-// the reading and the hashing.
+// chunkSize is what is read at once.
 const chunkSize = 256 << 10
 
-// zeroChunk stands for the holes of a sparse file, which are hashed without
-// being read.
+// zeroChunk is for comparisons.
 var zeroChunk [chunkSize]byte //nolint:gochecknoglobals // constant
-
-// extents calls visit for every range of a file between low and high, in order:
-// holes and data. A file system that knows no holes has one range of data.
-func extents(f *os.File, low, high int64, visit func(offset, length int64, hole bool) error) error {
-	for at := low; at < high; {
-		data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
-		switch {
-		case errors.Is(err, unix.ENXIO), err == nil && data > high:
-			data = high
-		case err != nil:
-			data = at
-		}
-		if data > at {
-			if err := visit(at, data-at, true); err != nil {
-				return err
-			}
-			at = data
-			continue
-		}
-		end, err := unix.Seek(int(f.Fd()), at, unix.SEEK_HOLE)
-		if err != nil || end > high {
-			end = high
-		}
-		if err := visit(at, end-at, false); err != nil {
-			return err
-		}
-		at = end
-	}
-	return nil
-}
 
 // digest returns the hexadecimal SHA-256 of a file.
 func digest(ctx context.Context, name string, progress func(n int64)) (string, error) {
@@ -58,29 +26,11 @@ func digest(ctx context.Context, name string, progress func(n int64)) (string, e
 		return "", err
 	}
 	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return "", err
-	}
 	h := sha256.New()
-	buf := make([]byte, chunkSize)
-	err = extents(f, 0, st.Size(), func(offset, length int64, hole bool) error {
-		for done := int64(0); done < length; {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			b := zeroChunk[:min(chunkSize, length-done)]
-			if !hole {
-				b = buf[:len(b)]
-				if _, err := f.ReadAt(b, offset+done); err != nil {
-					return err
-				}
-			}
-			h.Write(b)
-			done += int64(len(b))
-			progress(int64(len(b)))
-		}
-		return nil
+	err = source.ReadSparse(f, func(b []byte) error {
+		h.Write(b)
+		progress(int64(len(b)))
+		return ctx.Err()
 	})
 	if err != nil {
 		return "", err
@@ -123,7 +73,7 @@ func same(ctx context.Context, a, b io.ReaderAt, size int64) error {
 func firstNonZero(ctx context.Context, f *os.File, low, high int64) (int64, error) {
 	found := int64(-1)
 	buf := make([]byte, chunkSize)
-	err := extents(f, low, high, func(offset, length int64, hole bool) error {
+	err := source.Extents(f, low, high, func(offset, length int64, hole bool) error {
 		if hole || found >= 0 {
 			return nil
 		}

@@ -88,7 +88,7 @@ func (d Document) set(text string, t reflect.Type, lists Lists) (Document, *repo
 	a, err := parseAssignment(text)
 	if err != nil {
 		problem.Message = "not a path and a value"
-		problem.Remedy = "write path=value, for instance spec.disk.rootMiB=3072 or 'spec.sysctls[vm.swappiness]=10'"
+		problem.Remedy = "write path=value, for instance spec.disk.rootMiB=3072 or spec.sysctls.vm.swappiness=10"
 		return Document{}, &problem
 	}
 	problem.File = "--set " + text[:len(text)-len(a.value)-1]
@@ -179,6 +179,10 @@ func (s setter) at(n *yaml.Node, t reflect.Type, words []word, path report.Path)
 	switch {
 	case t.Kind() == reflect.Struct && t != timeType:
 		return s.field(n, t, words, path)
+	case t.Kind() == reflect.Map && isScalar(t.Elem()):
+		// Nothing is below such a key: dots belong to it.
+		key, rest := dotted(words)
+		return s.pair(n, t.Elem(), key, rest, path)
 	case t.Kind() == reflect.Map:
 		return s.pair(n, t.Elem(), words[0].text, words[1:], path)
 	case t.Kind() == reflect.Slice:
@@ -186,6 +190,23 @@ func (s setter) at(n *yaml.Node, t reflect.Type, words []word, path report.Path)
 	default:
 		return nil, s.problem(path, fmt.Sprintf("%s has no fields", path), "write "+string(path)+"=VALUE")
 	}
+}
+
+func isScalar(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Struct, reflect.Map, reflect.Slice, reflect.Pointer, reflect.Interface:
+		return false
+	}
+	return true
+}
+
+// dotted returns the key that words without brackets are, and what is behind it.
+func dotted(words []word) (key string, rest []word) {
+	key, rest = words[0].text, words[1:]
+	for !words[0].bracketed && len(rest) > 0 && !rest[0].bracketed {
+		key, rest = key+"."+rest[0].text, rest[1:]
+	}
+	return key, rest
 }
 
 func (s setter) field(n *yaml.Node, t reflect.Type, words []word, path report.Path) (*yaml.Node, *report.Problem) {

@@ -117,6 +117,7 @@ func (b *build) disk(ctx context.Context, p parts, img *image) error {
 	if err != nil {
 		return err
 	}
+	blocks.SectorSize = img.info.SectorSize
 	return writeJSON(img.path(images.BlockMapFile), blocks)
 }
 

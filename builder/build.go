@@ -105,6 +105,7 @@ type build struct {
 }
 
 func (b *build) timed(step string, f func() error) error {
+	b.o.logger().Debug("running", "step", step)
 	start := b.o.now()
 	err := f()
 	if err == nil {
@@ -132,7 +133,6 @@ func (b *build) cached(step string, run func(work string) (map[string]string, er
 		b.o.logger().Debug("cached", "step", step)
 		return known, nil
 	}
-	b.o.logger().Info("running", "step", step)
 	out := source.Outputs{}
 	err := b.timed(step, func() error {
 		work, err := b.o.Cache.WorkDir("step")

@@ -120,7 +120,7 @@ func fetchModules(ctx context.Context, wanted []images.Module, lock Lock, o Opti
 	if o.Offline {
 		log = slog.New(slog.DiscardHandler) // nothing is fetched
 	}
-	log.Info("running", "step", "fetch modules")
+	log.Debug("running", "step", "fetch modules")
 	start := o.now()
 	var mu sync.Mutex
 	var all []string
@@ -239,7 +239,7 @@ func fetchMissing(ctx context.Context, s images.Spec, todo []input, pulls []Imag
 		}
 	}
 	m := newMeter(todo, len(pulls), o.Progress)
-	o.logger().Info("running", "step", "fetch", "files", m.at.TotalFiles, "bytes", m.at.TotalBytes)
+	o.logger().Debug("running", "step", "fetch", "files", m.at.TotalFiles, "bytes", m.at.TotalBytes)
 	start := o.now()
 	var gone vanished
 	g, ctx := errgroup.WithContext(ctx)

@@ -29,7 +29,7 @@ func resolve(ctx context.Context, s images.Spec, o Options, keep Lock) (Lock, er
 	if err != nil {
 		return Lock{}, err
 	}
-	o.logger().Info("running", "step", "resolve", "mirror", mirror)
+	o.logger().Debug("running", "step", "resolve", "mirror", mirror)
 	start := o.now()
 	r := resolver{spec: s, o: o, archive: o.archive(s, mirror), keep: keep}
 	lock := Lock{Key: LockKey(s), Requests: requests(s), Containers: map[string][]source.Deb{}}
@@ -38,7 +38,7 @@ func resolve(ctx context.Context, s images.Spec, o Options, keep Lock) (Lock, er
 			return Lock{}, fmt.Errorf("locking: %w", err)
 		}
 	}
-	o.logger().Info("done", "step", "resolve", "took", o.since(start))
+	o.logger().Info("done", "step", "resolve", "mirror", mirror, "took", o.since(start))
 	return lock, nil
 }
 

@@ -5,15 +5,18 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/k8snode/k8snode/builder"
 )
 
-// progress is a log handler for a terminal: below the log it keeps one line
-// that says which step runs and for how long. A step begins with the message
-// "running" and ends with "done", both with the attribute "step".
+// progress is a log handler for a terminal: one line for each step that is done
+// and, below them, one that says which steps run, and for how long. A step
+// begins with the message "running" and ends with "done", both with the
+// attribute "step"; everything else is logged as usual.
 type progress struct {
 	slog.Handler
 	line *progressLine
@@ -23,11 +26,15 @@ type progressLine struct {
 	w   io.Writer
 	now func() time.Time
 
-	mu    sync.Mutex
-	step  string
-	since time.Time
-	// fetched is how far the step is, if it is one that fetches.
+	mu      sync.Mutex
+	running []runningStep
+	// fetched is how far the step is that fetches.
 	fetched builder.Progress
+}
+
+type runningStep struct {
+	name  string
+	since time.Time
 }
 
 // newProgress returns a handler that writes to w, and a function that ends it.
@@ -51,25 +58,36 @@ func newProgress(w io.Writer, now func() time.Time, every time.Duration) (progre
 	return p, func() { close(stop); <-stopped }
 }
 
-// Handle writes the record above the line.
+// Enabled lets the beginnings of steps through, which are not for a log.
+func (p progress) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelDebug }
+
+// Handle writes the record above the line, or changes the line.
 func (p progress) Handle(ctx context.Context, r slog.Record) error {
 	var step string
+	var took time.Duration
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "step" {
+		switch a.Key {
+		case "step":
 			step = a.Value.String()
+		case "took":
+			took, _ = a.Value.Any().(time.Duration)
 		}
 		return true
 	})
 	p.line.mu.Lock()
 	defer p.line.mu.Unlock()
-	fmt.Fprint(p.line.w, eraseLine)
-	switch r.Message {
-	case "running":
-		p.line.step, p.line.since, p.line.fetched = step, p.line.now(), builder.Progress{}
-	case "done":
-		p.line.step = ""
+	switch {
+	case r.Message == "running" && step != "":
+		p.line.running = append(p.line.running, runningStep{step, p.line.now()})
+		p.line.fetched = builder.Progress{}
+	case r.Message == "done" && step != "":
+		p.line.running = slices.DeleteFunc(p.line.running, func(s runningStep) bool { return s.name == step })
+		fmt.Fprintf(p.line.w, "%s%7.1f s  %s\n", eraseLine, took.Seconds(), step)
+	case r.Level >= slog.LevelInfo:
+		fmt.Fprint(p.line.w, eraseLine)
+		return p.Handler.Handle(ctx, r)
 	}
-	return p.Handler.Handle(ctx, r)
+	return nil
 }
 
 // WithAttrs and WithGroup keep the line.
@@ -83,6 +101,9 @@ func (p progress) WithGroup(name string) slog.Handler {
 
 const eraseLine = "\r\x1b[K"
 
+// lineSteps is how many steps the line names.
+const lineSteps = 2
+
 // fetch notes how far the downloads of a step are. They say so often: the line
 // is drawn when its time comes.
 func (l *progressLine) fetch(p builder.Progress) {
@@ -94,15 +115,23 @@ func (l *progressLine) fetch(p builder.Progress) {
 func (l *progressLine) draw() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.step == "" {
+	if len(l.running) == 0 {
 		return
 	}
-	took := l.now().Sub(l.since)
-	if l.fetched.TotalFiles == 0 {
-		fmt.Fprintf(l.w, "%s%s ... %s", eraseLine, l.step, took.Truncate(time.Second))
+	last := l.running[len(l.running)-1]
+	if l.fetched.TotalFiles > 0 {
+		took := l.now().Sub(last.since)
+		fmt.Fprintf(l.w, "%s... %s %s %s", eraseLine, last.name, fetchedSoFar(l.fetched, took), took.Truncate(time.Second))
 		return
 	}
-	fmt.Fprintf(l.w, "%s%s %s %s", eraseLine, l.step, fetchedSoFar(l.fetched, took), took.Truncate(time.Second))
+	var parts []string
+	for _, s := range l.running[:min(lineSteps, len(l.running))] {
+		parts = append(parts, fmt.Sprintf("%s %s", s.name, l.now().Sub(s.since).Truncate(time.Second)))
+	}
+	if more := len(l.running) - len(parts); more > 0 {
+		parts = append(parts, fmt.Sprintf("%d more", more))
+	}
+	fmt.Fprintf(l.w, "%s... %s", eraseLine, strings.Join(parts, ", "))
 }
 
 // fetchedSoFar is for instance "123/310 files 210/540 MiB 12.3 MiB/s".

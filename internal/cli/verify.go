@@ -103,7 +103,7 @@ func verifyWatched(ctx context.Context, env Env, out string, o verify.Options) (
 	if env.terminal() {
 		p, stop := newProgress(env.Stderr, env.Now, time.Second)
 		defer stop()
-		slog.New(p).Info("running", "step", "verify")
+		slog.New(p).Debug("running", "step", "verify")
 		o.Progress = func(at verify.Progress) { p.line.fetch(builder.Progress(at)) }
 	}
 	return verify.Verify(ctx, out, o)

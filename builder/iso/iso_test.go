@@ -209,6 +209,25 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
+// A full disk is told in a line, not in everything that xorriso says.
+func TestWriteDiskFull(t *testing.T) {
+	o := options(t, t.TempDir())
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=200k", "k8snode-test", dir).CombinedOutput(); err != nil {
+		t.Skipf("mounting a small file system: %v: %s", err, out)
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	err := iso.Write(t.Context(), filepath.Join(dir, "live.iso"), o)
+	want := regexp.MustCompile(`^making the ISO: running xorriso: exit status \d+\n  xorriso : FAILURE : Image size \d+s exceeds free space on media \d+s$`)
+	if err == nil || !want.MatchString(err.Error()) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestCheckRefuses(t *testing.T) {
 	good, err := os.ReadFile(write(t))
 	if err != nil {

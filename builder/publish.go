@@ -2,7 +2,6 @@ package builder
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,12 +45,8 @@ func tempPrefix(name string) string { return "." + name + "-" }
 // published returns the manifest of the image in dir if it is the one with
 // this ID and its files have the sizes that the manifest says.
 func published(dir, id string) (images.Manifest, bool) {
-	b, err := os.ReadFile(filepath.Join(dir, images.ManifestFile))
-	if err != nil {
-		return images.Manifest{}, false
-	}
-	var m images.Manifest
-	if err := json.Unmarshal(b, &m); err != nil || m.ID != id || len(m.Artifacts) == 0 {
+	m, err := images.OpenManifest(dir)
+	if err != nil || m.ID != id || len(m.Artifacts) == 0 {
 		return images.Manifest{}, false
 	}
 	for _, a := range m.Artifacts {

@@ -47,7 +47,7 @@ func TestReplaceDir(t *testing.T) {
 
 func TestPublished(t *testing.T) {
 	dir := t.TempDir()
-	m := images.Manifest{ID: "1", Artifacts: []images.Artifact{{Path: "pxe/vmlinuz", Size: 3}}}
+	m := images.Manifest{APIVersion: images.APIVersion, Kind: images.ManifestKind, ID: "1", Artifacts: []images.Artifact{{Path: "pxe/vmlinuz", Size: 3}}}
 	check := func(id string, want bool, what string) {
 		t.Helper()
 		if got, ok := builder.Published(dir, id); ok != want || ok && got.ID != id {

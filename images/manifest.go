@@ -1,5 +1,12 @@
 package images
 
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
 // ManifestKind identifies the manifest of a baked image.
 const ManifestKind = "ImageManifest"
 
@@ -179,4 +186,21 @@ type Block struct {
 	// StoredOffset and StoredLength are of the compressed file.
 	StoredOffset int64 `json:"storedOffset"`
 	StoredLength int64 `json:"storedLength"`
+}
+
+// OpenManifest reads the manifest of a baked image, dir.
+func OpenManifest(dir string) (Manifest, error) {
+	path := filepath.Join(dir, ManifestFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Manifest{}, fmt.Errorf("reading the image: %w; bake one with \"k8snode bake\"", err)
+	}
+	var m Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return Manifest{}, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if m.Kind != ManifestKind || m.APIVersion != APIVersion {
+		return Manifest{}, fmt.Errorf("reading %s: not the manifest of an image of %s", path, APIVersion)
+	}
+	return m, nil
 }

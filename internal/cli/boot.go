@@ -123,7 +123,7 @@ func runBoot(ctx context.Context, env Env, out string, f bootFlags) error {
 	if err != nil {
 		return fmt.Errorf("reading K8SNODE_ACCEL: %w", err)
 	}
-	manifest, err := openManifest(out)
+	manifest, err := images.OpenManifest(out)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,8 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -76,30 +73,13 @@ func (n nodeConfigs) hostPort(port int) string {
 // readManifest reads the manifest of a baked image and checks that the image
 // fits the cluster.
 func readManifest(dir string, c cluster.Cluster) (images.Manifest, error) {
-	m, err := openManifest(dir)
+	m, err := images.OpenManifest(dir)
 	if err != nil {
 		return images.Manifest{}, err
 	}
 	if m.Kubernetes != c.Spec.Kubernetes.Version {
 		return images.Manifest{}, fmt.Errorf("the image in %s has Kubernetes %s, the cluster document asks for %s: correct spec.kubernetes.version, or bake another image",
 			dir, m.Kubernetes, c.Spec.Kubernetes.Version)
-	}
-	return m, nil
-}
-
-// openManifest reads the manifest of a baked image.
-func openManifest(dir string) (images.Manifest, error) {
-	path := filepath.Join(dir, images.ManifestFile)
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return images.Manifest{}, fmt.Errorf("reading the image: %w; bake one with \"k8snode bake\"", err)
-	}
-	var m images.Manifest
-	if err := json.Unmarshal(b, &m); err != nil {
-		return images.Manifest{}, fmt.Errorf("reading %s: %w", path, err)
-	}
-	if m.Kind != images.ManifestKind || m.APIVersion != images.APIVersion {
-		return images.Manifest{}, fmt.Errorf("reading %s: not the manifest of an image of %s", path, images.APIVersion)
 	}
 	return m, nil
 }

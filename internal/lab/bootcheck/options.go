@@ -2,7 +2,6 @@ package bootcheck
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/internal/lab"
 	"github.com/k8snode/k8snode/internal/qemu"
 )
 
@@ -64,25 +64,10 @@ func (o Options) withDefaults() (Options, error) {
 
 // prepare makes the work folder and reads the image's manifest.
 func (o Options) prepare() (images.Manifest, error) {
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return images.Manifest{}, fmt.Errorf("making the work folder: %w", err)
+	if err := lab.NewWorkDir(o.Dir); err != nil {
+		return images.Manifest{}, err
 	}
-	entries, err := os.ReadDir(o.Dir)
-	if err != nil {
-		return images.Manifest{}, fmt.Errorf("reading the work folder: %w", err)
-	}
-	if len(entries) > 0 {
-		return images.Manifest{}, fmt.Errorf("the work folder %s is not empty", o.Dir)
-	}
-	data, err := os.ReadFile(filepath.Join(o.Image, images.ManifestFile))
-	if err != nil {
-		return images.Manifest{}, fmt.Errorf("reading the image: %w", err)
-	}
-	var m images.Manifest
-	if err := json.Unmarshal(data, &m); err != nil {
-		return images.Manifest{}, fmt.Errorf("reading the manifest of image %s: %w", o.Image, err)
-	}
-	return m, nil
+	return images.OpenManifest(o.Image)
 }
 
 // artifact is the path of a file of the image, which must be there.

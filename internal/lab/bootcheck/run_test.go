@@ -30,7 +30,7 @@ func scenario(t *testing.T, name string) bootcheck.Scenario {
 // imageFolder is the output of a bake that made a manifest only.
 func imageFolder(t *testing.T) string {
 	t.Helper()
-	data, err := json.Marshal(images.Manifest{Disk: images.DiskInfo{SectorSize: 512}})
+	data, err := json.Marshal(images.Manifest{APIVersion: images.APIVersion, Kind: images.ManifestKind, Disk: images.DiskInfo{SectorSize: 512}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestRunRefuses(t *testing.T) {
 	}{
 		{"esp", bootcheck.Options{Dir: "x", Image: "y"}, "boot esp: the clock is not given"},
 		{"esp", bootcheck.Options{Dir: full, Image: image, Now: time.Now}, "boot esp: the work folder " + full + " is not empty"},
-		{"esp", bootcheck.Options{Dir: empty, Image: full, Now: time.Now}, "boot esp: reading the image: open " + full + "/manifest.json: no such file or directory"},
+		{"esp", bootcheck.Options{Dir: empty, Image: full, Now: time.Now}, "boot esp: reading the image: open " + full + "/manifest.json: no such file or directory; bake one with \"k8snode bake\""},
 		{"disk-4096", bootcheck.Options{Dir: empty, Image: image, Now: time.Now}, "boot disk-4096: the image is for disks with sectors of 512 bytes, want 4096"},
 	} {
 		if _, err := bootcheck.Run(t.Context(), scenario(t, tt.scenario), tt.opts); errorText(err) != tt.want {

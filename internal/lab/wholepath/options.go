@@ -1,7 +1,6 @@
 package wholepath
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/internal/lab"
 	"github.com/k8snode/k8snode/internal/qemu"
 )
 
@@ -83,15 +83,8 @@ func (o Options) withDefaults() (Options, error) {
 
 // prepare makes the work folder and reads the image's manifest.
 func (o Options) prepare() (images.Manifest, error) {
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return images.Manifest{}, fmt.Errorf("making the work folder: %w", err)
-	}
-	entries, err := os.ReadDir(o.Dir)
-	if err != nil {
-		return images.Manifest{}, fmt.Errorf("reading the work folder: %w", err)
-	}
-	if len(entries) > 0 {
-		return images.Manifest{}, fmt.Errorf("the work folder %s is not empty", o.Dir)
+	if err := lab.NewWorkDir(o.Dir); err != nil {
+		return images.Manifest{}, err
 	}
 	for _, program := range []string{o.K8snode, o.Kubectl} {
 		if program == "" {
@@ -101,13 +94,5 @@ func (o Options) prepare() (images.Manifest, error) {
 			return images.Manifest{}, fmt.Errorf("%s is not a program", program)
 		}
 	}
-	data, err := os.ReadFile(filepath.Join(o.Image, images.ManifestFile))
-	if err != nil {
-		return images.Manifest{}, fmt.Errorf("reading the image: %w", err)
-	}
-	var m images.Manifest
-	if err := json.Unmarshal(data, &m); err != nil {
-		return images.Manifest{}, fmt.Errorf("reading the manifest of image %s: %w", o.Image, err)
-	}
-	return m, nil
+	return images.OpenManifest(o.Image)
 }

@@ -21,11 +21,16 @@ func imageFolder(t *testing.T, manifest string) string {
 	return dir
 }
 
+// manifest is the little of one that these tests look at.
+func manifest(kubernetes string) string {
+	return `{"apiVersion": "k8snode.io/v1alpha1", "kind": "ImageManifest", "kubernetes": "` + kubernetes + `"}`
+}
+
 func options(t *testing.T) wholepath.Options {
 	t.Helper()
 	return wholepath.Options{
 		Dir:     filepath.Join(t.TempDir(), "work"),
-		Image:   imageFolder(t, `{"kubernetes": "v1.37.2"}`),
+		Image:   imageFolder(t, manifest("v1.37.2")),
 		K8snode: filepath.Join("testdata", "k8snode.sh"),
 		Kubectl: filepath.Join("testdata", "k8snode.sh"),
 		Now:     time.Now,
@@ -43,14 +48,14 @@ the image folder is not given
 the k8snode program is not given
 the clock is not given$`},
 		{"no image", func(t *testing.T, o *wholepath.Options) { o.Image = t.TempDir() },
-			`^starting the whole path: reading the image: open .*/manifest.json: no such file or directory$`},
+			`^starting the whole path: reading the image: open .*/manifest.json: no such file or directory; bake one with "k8snode bake"$`},
 		{"broken manifest", func(t *testing.T, o *wholepath.Options) { o.Image = imageFolder(t, `{`) },
-			`^starting the whole path: reading the manifest of image .*: unexpected end of JSON input$`},
+			`^starting the whole path: reading .*/manifest.json: unexpected end of JSON input$`},
 		{"not a program", func(_ *testing.T, o *wholepath.Options) { o.Kubectl = "doc.go" },
 			`^starting the whole path: .*/doc.go is not a program$`},
 		{"used folder", func(_ *testing.T, o *wholepath.Options) { o.Dir = o.Image },
 			`^starting the whole path: the work folder .* is not empty$`},
-		{"another Kubernetes", func(t *testing.T, o *wholepath.Options) { o.Image = imageFolder(t, `{"kubernetes": "v1.36.0"}`) },
+		{"another Kubernetes", func(t *testing.T, o *wholepath.Options) { o.Image = imageFolder(t, manifest("v1.36.0")) },
 			`^stage 1, render configs: the image has Kubernetes "v1.36.0" and cluster.yaml of this test wants "v1.37.2": change one of them\nwork folder: `},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,88 +1,33 @@
 package container_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path"
 	"strings"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/k8snode/k8snode/builder/source"
+	"github.com/k8snode/k8snode/builder/source/releasetest"
 	"github.com/k8snode/k8snode/images"
 )
 
 // program is what the stand-in for upstream has as a program of that name.
 func program(name string) []byte { return []byte("#!the program " + name + "\n") }
 
-// releases answers like the release pages that the recipe "release" names:
-// files, archives with the members that the recipe wants, and their digests.
+// releases stands in for the release pages that the recipe "release" names.
 func releases(t *testing.T, downloads []images.Download) *httptest.Server {
 	t.Helper()
-	files := map[string][]byte{}
-	archives := map[string]map[string][]byte{}
-	for _, d := range downloads {
-		at := strings.TrimPrefix(d.URL, "https://")
-		if d.Member == "" {
-			files[at] = program(d.Name)
-			continue
-		}
-		if archives[at] == nil {
-			archives[at] = map[string][]byte{"LICENSE": []byte("a licence")}
-		}
-		archives[at][d.Member] = program(d.Name)
+	pages, err := releasetest.Handler(downloads, program)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for at, members := range archives {
-		files[at] = tarGz(t, members)
-	}
-	for _, d := range downloads {
-		at, sums := strings.TrimPrefix(d.URL, "https://"), strings.TrimPrefix(d.SHA256URL, "https://")
-		line := source.SumBytes(files[at])
-		if path.Base(sums) != path.Base(at)+".sha256" {
-			// A list; a digest alone has the name of its file.
-			line += "  " + path.Base(at)
-		}
-		if !bytes.Contains(files[sums], []byte(line)) {
-			files[sums] = append(files[sums], line+"\n"...)
-		}
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		content, ok := files[strings.TrimPrefix(r.URL.Path, "/")]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		_, _ = w.Write(content)
-	}))
+	server := httptest.NewServer(pages)
 	t.Cleanup(server.Close)
 	return server
-}
-
-func tarGz(t *testing.T, members map[string][]byte) []byte {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	w := tar.NewWriter(z)
-	for name, content := range members {
-		if err := w.WriteHeader(&tar.Header{Name: "./" + name, Mode: 0o755, Size: int64(len(content)), Typeflag: tar.TypeReg}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := w.Write(content); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
 }
 
 // The recipe of upstream's releases, with a local server and a local registry

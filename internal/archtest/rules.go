@@ -17,6 +17,7 @@ func K8snode() Rules {
 			{"builder/iso", []string{"images", "builder/disk", "builder/source"}, "the live ISO"},
 			{"builder/source", []string{"images"}, "inputs, by what the recipe says"},
 			{"builder/source/debtest", nil, "a Debian archive for tests"},
+			{"builder/source/releasetest", []string{"builder/source", "images"}, "upstream's release pages for tests"},
 			{"builder/tree", []string{"images"}, "a root file system as values"},
 			{"builder/rootfs", []string{"images", "builder/hosttool", "builder/source", "builder/tree"}, "a root from packages and a tree"},
 			{"builder/verity", []string{"images"}, "one hash tree, for any file"},

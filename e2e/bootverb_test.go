@@ -40,7 +40,8 @@ func TestBootVerb(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if !regexp.MustCompile(`verb login:`).MatchReader(bufio.NewReader(console)) {
+	// Not up to the end of the prompt: a match reads a little beyond itself.
+	if !regexp.MustCompile(`verb login`).MatchReader(bufio.NewReader(console)) {
 		t.Errorf("the console ended without a login prompt: %v", cmd.Wait())
 		return
 	}

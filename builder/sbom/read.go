@@ -90,7 +90,7 @@ func (p spdxPackage) input() (images.Input, error) {
 		case "golang":
 			in.Source, in.Version = SourceModule, version
 		case "generic":
-			in.Source = SourceDownload
+			in.Source, in.Name = SourceDownload, p.DownloadLocation
 		case "oci":
 			in.Source = SourceImage
 		}

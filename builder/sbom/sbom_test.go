@@ -189,7 +189,7 @@ func TestRead(t *testing.T) {
 			{Source: "file", Name: "k8snode-agent", Digest: "sha256:" + sum("agent")},
 			{Source: "gomod", Name: "example.org/Prog/v2", Version: "v2.3.4", Digest: "h1:main="},
 			{Source: "oci", Name: "example.org/proxy:1", Digest: "sha256:" + sum("proxy")},
-			{Source: "url", Name: "crictl", Digest: "sha256:" + sum("crictl")},
+			{Source: "url", Name: "https://example.org/crictl?a=b", Digest: "sha256:" + sum("crictl")},
 		},
 	}
 	if diff := cmp.Diff(want, d); diff != "" {

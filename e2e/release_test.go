@@ -1,8 +1,7 @@
 package e2e_test
 
 import (
-	"io"
-	"log"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -40,7 +39,7 @@ func TestReleaseBake(t *testing.T) {
 	}
 	files := httptest.NewServer(pages)
 	defer files.Close()
-	containers := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	containers := httptest.NewServer(registry.New(registry.Logger(slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo))))
 	defer containers.Close()
 	for _, c := range spec.Containers {
 		push(t, strings.Replace(c.Image, "registry.k8s.io", strings.TrimPrefix(containers.URL, "http://"), 1))

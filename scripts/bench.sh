@@ -51,7 +51,7 @@ measure() {
 # ours CASE OUTPUTS: bakes the recipe that $work/recipes holds.
 ours() {
 	measure k8snode "$1" "$work/out/disk.raw" bin/k8snode bake --recipe "$work/recipes/node.yaml" \
-		--out "$work/out" --agent bin/k8snode-agent --set "spec.outputs=[$2]"
+		--cache "$work/cache" --out "$work/out" --agent bin/k8snode-agent --set "spec.outputs=[$2]"
 }
 
 # mkosi CASE: builds the configuration in the tools' root. It makes namespaces,
@@ -126,9 +126,14 @@ mkosi cold
 set_sysctl 1
 mkosi change
 
-# A new timestamp of all files: no layer is the one of the cache.
-sed -i "s/^\( *epoch:\).*/\1 $(date --utc +%Y-%m-%dT%H:%M:%SZ)/" "$work/recipes/node.yaml"
+# A cache with the downloads and the compiled programs, and nothing else.
 set_sysctl 0
+mkdir -p "$work/cache/steps"
+cp -al "$cache/sha256" "$work/cache/sha256"
+bin/k8snode plan --recipe "$work/recipes/node.yaml" | awk '$1 == "module" {print $3}' | while read -r key; do
+	mkdir -p "$work/cache/steps/${key:0:2}"
+	cp "$cache/steps/${key:0:2}/$key"* "$work/cache/steps/${key:0:2}/"
+done
 ours cold "raw, zstd, pxe, iso"
 set_sysctl 1
 ours change "raw, zstd, pxe, iso"

@@ -1,13 +1,13 @@
-// Package rootfs makes the three big pieces of an image: the distribution's
-// root, the initramfs, and the squashfs that a machine runs from.
+// Package rootfs makes what an image has of its distribution: the root's packages,
+// the initramfs, and GRUB's boot images.
 //
 // # The flow
 //
 // [Base] installs locked packages with mmdebstrap from a local archive and
 // leaves a tar archive. [Initramfs] unpacks it, adds our dracut module with
-// Ignition and the agent, and runs dracut in it. [Squashfs] lays the recipe's
-// tree over the base archive and packs the result, without unpacking. [Grub]
-// makes boot images in the unpacked root of the initramfs.
+// Ignition and the agent, and runs dracut in it; [Grub] makes boot images there,
+// too. [Keep] says which files of the archive get into the root that machines
+// run from, which package squashfs writes without unpacking it.
 //
 // # Promises
 //
@@ -19,5 +19,6 @@
 //
 // # Not here
 //
-// Fetching (package builder/source) and the disk (package builder/disk).
+// Fetching (package builder/source), the root's file system (builder/squashfs)
+// and the disk (builder/disk).
 package rootfs

@@ -13,7 +13,7 @@
 //   - Equal entries give equal bytes, whatever the number of processors; every
 //     timestamp of the file system is the given epoch.
 //   - A later layer replaces what an earlier one has at the same path, by the
-//     rules of [tree.Overlay]: a folder that is already there keeps its owner
+//     usual rules of unpacking: a folder that is already there keeps its owner
 //     and mode. [Beneath] is the filter that keeps replaced files out of an
 //     earlier layer; Assemble refuses to carry the data of a file that nobody
 //     can read.

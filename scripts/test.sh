@@ -38,8 +38,8 @@ e2e() {
 		-image "$out" -recipe "$recipe" -k8snode bin/k8snode "${@:2}"
 }
 
-# The long boot, and the shortest with the other firmware.
-stage_boot() { e2e '^TestBoot$/^(kubernetes|disk-bios)$'; }
+# The long boot, the shortest with the other firmware, and the one that must fail.
+stage_boot() { e2e '^TestBoot$/^(kubernetes|disk-bios|tampered)$'; }
 
 # Every boot; the disk with large sectors is another image.
 stage_boots() {

@@ -1,5 +1,10 @@
 package lab
 
+import (
+	"context"
+	"log/slog"
+)
+
 // For the tests of this package, which are outside of it.
 var (
 	ParseStat    = parseStat
@@ -18,4 +23,9 @@ func IsRecorded(n *Network, pid int) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// WatchStart guards a machine that starts.
+func WatchStart(ctx context.Context, console string, logger *slog.Logger, off <-chan struct{}, reset func(context.Context) error) {
+	startGuard{console: console, reset: reset, logger: logger}.watch(ctx, off)
 }

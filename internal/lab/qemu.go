@@ -55,6 +55,10 @@ func (m *QEMU) Start(ctx context.Context) error {
 		return err
 	}
 	m.process, m.cut = process, false
+	if m.hw.Accelerator != qemu.KVM {
+		guard := startGuard{console: m.Console(), reset: m.Reset, logger: m.network.opts.Logger}
+		go guard.watch(ctx, process.Done())
+	}
 	return nil
 }
 

@@ -110,25 +110,41 @@ func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/vnd.coreos.ignition+json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
-	_, err = w.Write(body)
-	if err == nil {
-		err = http.NewResponseController(w).Flush()
-	}
-	if err != nil {
-		s.failed(req.m.Name, req.from, action, fmt.Errorf("sending the config: %w", err))
+	last := len(body) - 1
+	if err := sendConfig(w, body[:last]); err != nil {
+		s.failed(req.m.Name, req.from, action, err)
 		return
 	}
-	// Not the request's context: the config is out even if the reader has
-	// hung up since.
+	// The last byte waits for the record: a reader that holds a whole config is
+	// one the store knows of, whatever it does next. One that hung up before it
+	// may ask again, as any reader may within the time for that.
+	//
+	// Not the request's context: all that a hung-up reader can still change is
+	// the record of what it was sent.
 	until, err := s.gate.Delivered(context.WithoutCancel(r.Context()), claim, digest)
 	if err != nil {
 		s.failed(req.m.Name, req.from, action, err)
-		return
+		panic(http.ErrAbortHandler) // A body cut short is what Ignition retries.
 	}
 	s.configs.keepUntil(kept, until)
 	event.Result = "delivered"
 	s.record(event)
+	if err := sendConfig(w, body[last:]); err != nil {
+		s.failed(req.m.Name, req.from, action, err)
+		return
+	}
 	s.log.Info("config delivered", "node", req.m.Name, "address", req.from.String(), "digest", digest)
+}
+
+// sendConfig writes a part of a config to its reader.
+func sendConfig(w http.ResponseWriter, part []byte) error {
+	if _, err := w.Write(part); err != nil {
+		return fmt.Errorf("sending the config: %w", err)
+	}
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		return fmt.Errorf("sending the config: %w", err)
+	}
+	return nil
 }
 
 // render returns the bytes of a claim, the same ones every time.

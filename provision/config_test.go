@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,6 +54,49 @@ func TestConfig(t *testing.T) {
 		if strings.Contains(f.audit.String(), secret) {
 			t.Errorf("the audit holds %s", secret)
 		}
+	}
+}
+
+// deliveries is a store that cannot record a delivery.
+type deliveries struct {
+	store.Store
+	full atomic.Bool
+}
+
+func (d *deliveries) Update(ctx context.Context, name string, change func(*store.Node) error) (store.Node, error) {
+	return d.Store.Update(ctx, name, func(n *store.Node) error {
+		before := n.Delivery.Completed
+		if err := change(n); err != nil {
+			return err
+		}
+		if d.full.Load() && before != n.Delivery.Completed {
+			return errors.New("disk full")
+		}
+		return nil
+	})
+}
+
+// Nobody holds a whole config of which the store does not know.
+func TestConfigIsCutWithoutRecord(t *testing.T) {
+	d := &deliveries{Store: new(store.Memory)}
+	f := newFixture(t, func(o *provision.Options) { o.Store = d })
+	token := f.configToken()
+	d.full.Store(true)
+	cut := f.fromMaybeCut(addrA, "GET", f.api.URL+api.PathConfig, token, "")
+	if !errors.Is(cut.cut, io.ErrUnexpectedEOF) {
+		t.Errorf("%d %q, %v, want an unexpected EOF", cut.status, cut.body, cut.cut)
+	}
+	if n := f.node(); n.Phase != api.PhaseInstalling {
+		t.Errorf("phase %s, want installing", n.Phase)
+	}
+	f.wantAudit(`"action":"config","result":"failed"`)
+	d.full.Store(false)
+	whole := f.fetchConfig(addrA, token)
+	if !strings.HasPrefix(whole.body, cut.body) || len(whole.body) != len(cut.body)+1 {
+		t.Errorf("retried: %q, want %q and its last byte", whole.body, cut.body)
+	}
+	if n := f.node(); n.Phase != api.PhaseConfigured {
+		t.Errorf("phase %s, want configured", n.Phase)
 	}
 }
 

@@ -103,8 +103,9 @@ func (g *Gate) MintReport(ctx context.Context, c Claim) (string, error) {
 	return token, nil
 }
 
-// Delivered records that the config of a claim was sent to its last byte. The
-// first time starts the replay window and is the evidence of the phase
+// Delivered records that the config of a claim is sent but for its last byte,
+// which leaves after the record: the reader that has it all finds it recorded.
+// The first time starts the replay window and is the evidence of the phase
 // configured. It returns when the claim ends now.
 func (g *Gate) Delivered(ctx context.Context, c Claim, sha256 string) (until time.Time, err error) {
 	now := g.opts.Now()

@@ -66,10 +66,11 @@ func K8snode() Rules {
 				"internal/atomicfile", "agent/cmdline", "agent/command", "agent/disk", "agent/retry", "images", "provision/api",
 			}, "finds the config of a first boot on a disk or in the initramfs"},
 
-			// The command line.
+			// Where flows meet.
+			{"internal/nodeconfig", []string{"images", "butane/...", "ignition/...", "provision/api"}, "the boot side put together, for whoever delivers or shows a config"},
 			{"internal/cli", []string{
-				"images", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/report", "internal/qemu",
-			}, "the only place where the three flows meet"},
+				"images", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/qemu",
+			}, "the place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 
 			// For tests.

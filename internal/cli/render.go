@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/k8snode/k8snode/internal/atomicfile"
+	"github.com/k8snode/k8snode/internal/nodeconfig"
 )
 
 func newRender(env Env) *cobra.Command {
@@ -34,40 +35,39 @@ minted then. The token with which a node reports is left out here.`,
 	return cmd
 }
 
-// withheldToken stands for the report token in rendered files.
-const withheldToken = "minted-at-delivery"
-
 func runRender(ctx context.Context, env Env, f clusterFlags, image, out string) error {
 	c, bundle, err := f.open(ctx, env)
 	if err != nil {
 		return err
 	}
-	manifest, err := readManifest(image, c)
+	manifest, err := nodeconfig.OpenImage(image, c)
 	if err != nil {
 		return err
 	}
-	configs := nodeConfigs{cluster: c, bundle: bundle, manifest: manifest, env: env}
 	type rendered struct {
-		name, digest string
-		butane, ign  []byte
+		name   string
+		config nodeconfig.Config
 	}
 	var all []rendered
 	for _, n := range c.Spec.Nodes {
-		text, config, err := configs.node(n.Name, withheldToken)
+		config, err := nodeconfig.Render(nodeconfig.Options{
+			Cluster: c, Bundle: bundle, Image: manifest, Node: n.Name,
+			ReportToken: nodeconfig.WithheldToken, Now: env.Now(), Rand: env.Rand,
+		})
 		if err != nil {
 			return err
 		}
-		all = append(all, rendered{n.Name, config.Digest(), text, config.Bytes()})
+		all = append(all, rendered{n.Name, config})
 	}
 	// Nothing is written before everything is right.
 	t := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	for _, r := range all {
-		for ext, content := range map[string][]byte{".bu": r.butane, ".ign": r.ign} {
+		for ext, content := range map[string][]byte{".bu": r.config.Butane, ".ign": r.config.Ignition.Bytes()} {
 			if err := atomicfile.Write(filepath.Join(out, r.name+ext), content, 0o600); err != nil {
 				return err
 			}
 		}
-		fmt.Fprintf(t, "%s\t%s\n", filepath.Join(out, r.name+".ign"), r.digest)
+		fmt.Fprintf(t, "%s\t%s\n", filepath.Join(out, r.name+".ign"), r.config.Ignition.Digest())
 	}
 	return t.Flush()
 }

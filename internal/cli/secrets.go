@@ -15,6 +15,7 @@ import (
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/butane/pki"
 	"github.com/k8snode/k8snode/internal/atomicfile"
+	"github.com/k8snode/k8snode/internal/nodeconfig"
 )
 
 // clusterFlags name a cluster and the means to open its secrets.
@@ -34,30 +35,9 @@ func addPassphrase(cmd *cobra.Command, file *string) {
 
 // open reads the cluster document and the secrets.
 func (f clusterFlags) open(ctx context.Context, env Env) (cluster.Cluster, pki.Bundle, error) {
-	data, err := os.ReadFile(f.cluster)
-	if err != nil {
-		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the cluster document: %w", err)
-	}
-	c, err := cluster.Parse(f.cluster, data)
-	if err != nil {
-		return cluster.Cluster{}, pki.Bundle{}, err
-	}
-	sealed, err := os.ReadFile(f.secrets)
-	if errors.Is(err, fs.ErrNotExist) {
-		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the secrets: %w; make them with \"k8snode secrets init\"", err)
-	}
-	if err != nil {
-		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the secrets: %w", err)
-	}
-	passphrase, err := env.passphrase(ctx, f.passphraseFile, f.secrets)
-	if err != nil {
-		return cluster.Cluster{}, pki.Bundle{}, err
-	}
-	b, err := pki.Open(bytes.NewReader(sealed), passphrase)
-	if err != nil {
-		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading %s: %w", f.secrets, err)
-	}
-	return c, b, nil
+	return nodeconfig.Load(f.cluster, f.secrets, func() (string, error) {
+		return env.passphrase(ctx, f.passphraseFile, f.secrets)
+	})
 }
 
 func newSecrets(env Env) *cobra.Command {

@@ -11,8 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/butane/pki"
 	"github.com/k8snode/k8snode/ignition/stub"
+	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/internal/nodeconfig"
 	"github.com/k8snode/k8snode/provision"
 	"github.com/k8snode/k8snode/provision/audit"
 )
@@ -49,12 +52,11 @@ func runServe(ctx context.Context, env Env, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := readManifest(f.image, c)
+	manifest, err := nodeconfig.OpenImage(f.image, c)
 	if err != nil {
 		return err
 	}
-	configs := nodeConfigs{cluster: c, bundle: bundle, manifest: manifest, env: env}
-	opts, err := serveOptions(configs, f)
+	opts, err := serveOptions(env, c, bundle, manifest, f)
 	if err != nil {
 		return err
 	}
@@ -67,13 +69,13 @@ func runServe(ctx context.Context, env Env, f serveFlags) error {
 	return provision.Run(ctx, opts)
 }
 
-func serveOptions(n nodeConfigs, f serveFlags) (provision.Options, error) {
-	spec := n.cluster.Spec
+func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, m images.Manifest, f serveFlags) (provision.Options, error) {
+	spec := c.Spec
 	address, err := netip.ParseAddr(spec.Provision.Address)
 	if err != nil {
 		return provision.Options{}, fmt.Errorf("reading spec.provision.address: %w", err)
 	}
-	pair, err := n.bundle.ProvisionServer(address, pki.Options{Now: n.env.Now(), Rand: n.env.Rand})
+	pair, err := bundle.ProvisionServer(address, pki.Options{Now: env.Now(), Rand: env.Rand})
 	if err != nil {
 		return provision.Options{}, err
 	}
@@ -84,22 +86,24 @@ func serveOptions(n nodeConfigs, f serveFlags) (provision.Options, error) {
 	opts := provision.Options{
 		InventoryName: f.cluster,
 		ImageDir:      f.image,
-		Manifest:      n.manifest,
-		HTTPURL:       n.httpURL(),
-		TLSURL:        n.tlsURL(),
-		HTTPListen:    n.hostPort(spec.Provision.HTTPPort),
-		TLSListen:     n.hostPort(spec.Provision.TLSPort),
+		Manifest:      m,
+		HTTPURL:       nodeconfig.HTTPURL(c),
+		TLSURL:        nodeconfig.TLSURL(c),
+		HTTPListen:    nodeconfig.HostPort(c, spec.Provision.HTTPPort),
+		TLSListen:     nodeconfig.HostPort(c, spec.Provision.TLSPort),
 		AdminSocket:   f.socket,
 		Certificate:   certificate,
-		CA:            []byte(n.bundle.Provision.Certificate),
+		CA:            []byte(bundle.Provision.Certificate),
 		Config: func(_ context.Context, node, token string) ([]byte, error) {
-			_, config, err := n.node(node, token)
-			return config.Bytes(), err
+			config, err := nodeconfig.Render(nodeconfig.Options{
+				Cluster: c, Bundle: bundle, Image: m, Node: node, ReportToken: token, Now: env.Now(), Rand: env.Rand,
+			})
+			return config.Ignition.Bytes(), err
 		},
 		Stub: func(url, token string) ([]byte, error) {
-			return stub.Stub(stub.Options{URL: url, CA: n.bundle.Provision.Certificate, Token: token})
+			return stub.Stub(stub.Options{URL: url, CA: bundle.Provision.Certificate, Token: token})
 		},
-		Now: n.env.Now, Rand: n.env.Rand, Logger: n.env.logger(),
+		Now: env.Now, Rand: env.Rand, Logger: env.logger(),
 	}
 	if f.iface != "" {
 		opts.TFTPListen = address.String() + ":69"

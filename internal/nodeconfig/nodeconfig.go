@@ -1,0 +1,93 @@
+package nodeconfig
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/k8snode/k8snode/butane"
+	"github.com/k8snode/k8snode/butane/cluster"
+	"github.com/k8snode/k8snode/butane/pki"
+	"github.com/k8snode/k8snode/ignition"
+	"github.com/k8snode/k8snode/ignition/check"
+	"github.com/k8snode/k8snode/ignition/render"
+	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/api"
+)
+
+// WithheldToken stands for the token with which a node reports, in configs that
+// are rendered to be looked at.
+const WithheldToken = "minted-at-delivery"
+
+// genesisWindow is how long after the delivery of its config the one control
+// plane may start an empty etcd cluster: the time of a slow first boot.
+const genesisWindow = 2 * time.Hour
+
+// Options say which config to render. All fields are required.
+type Options struct {
+	Cluster cluster.Cluster
+	Bundle  pki.Bundle
+	// Image is the manifest of the image that will read the config.
+	Image images.Manifest
+	// Node is a name of the cluster document.
+	Node string
+	// ReportToken is the token with which the node reports.
+	ReportToken string
+	// Now and Rand are the clock, and a source of secret bytes.
+	Now  time.Time
+	Rand io.Reader
+}
+
+// A Config is the config of one node, as the Butane document that it was
+// written as and as the Ignition config that the node reads. Both hold private
+// keys.
+type Config struct {
+	Butane   []byte
+	Ignition ignition.Config
+}
+
+// Render makes the config of a node, checked against the Ignition in the image.
+func Render(o Options) (Config, error) {
+	in := butane.Input{
+		Cluster: o.Cluster, Node: o.Node, Bundle: o.Bundle, Now: o.Now, Rand: o.Rand,
+		Report: api.ReportConfig{
+			Node: o.Node, Server: TLSURL(o.Cluster), CA: o.Bundle.Provision.Certificate, Token: o.ReportToken,
+		},
+	}
+	if node, ok := o.Cluster.Node(o.Node); ok && node.Role == cluster.ControlPlane {
+		in.GenesisUntil = o.Now.Add(genesisWindow)
+	}
+	doc, err := butane.Generate(in)
+	if err != nil {
+		return Config{}, fmt.Errorf("generating the config of %s: %w", o.Node, err)
+	}
+	text, err := doc.Marshal()
+	if err != nil {
+		return Config{}, err
+	}
+	config, err := render.Render(o.Node+".bu", text)
+	if err != nil {
+		return Config{}, fmt.Errorf("rendering the config of %s: %w", o.Node, err)
+	}
+	if err := check.Check(config.Bytes(), o.Image.Ignition.MaxSpec); err != nil {
+		return Config{}, fmt.Errorf("checking the config of %s against Ignition %s: %w", o.Node, o.Image.Ignition.Version, err)
+	}
+	return Config{Butane: text, Ignition: config}, nil
+}
+
+// HTTPURL and TLSURL are the base URLs of a cluster's provisioning server.
+func HTTPURL(c cluster.Cluster) string {
+	return "http://" + HostPort(c, c.Spec.Provision.HTTPPort)
+}
+
+// TLSURL is where machines speak of secrets.
+func TLSURL(c cluster.Cluster) string {
+	return "https://" + HostPort(c, c.Spec.Provision.TLSPort)
+}
+
+// HostPort is a port of a cluster's provisioning server.
+func HostPort(c cluster.Cluster, port int) string {
+	return net.JoinHostPort(c.Spec.Provision.Address, strconv.Itoa(port))
+}

@@ -59,7 +59,7 @@ func Bake(ctx context.Context, r images.Recipe, dir fs.FS, o Options) (Result, e
 		return Result{}, err
 	}
 	m, done := published(o.Out, b.plan.ID)
-	if done && o.Check == CheckNone {
+	if done && o.Check == CheckNone && o.Provision == nil {
 		return Result{Manifest: m, Timings: b.timings}, nil
 	}
 	if o.Offline {
@@ -67,19 +67,46 @@ func Bake(ctx context.Context, r images.Recipe, dir fs.FS, o Options) (Result, e
 			return Result{}, err
 		}
 	}
-	// 3. Make the parts: root packages, programs, containers, boot files, and
-	// the layers of the root.
-	parts, err := b.parts(ctx)
+	// 3. Make the pieces of the root: packages, programs, containers.
+	pieces, err := b.pieces(ctx)
 	if err != nil {
 		return Result{}, err
 	}
-	// 4. Put them together, verify the result, and let it appear.
+	// 4. Let the caller change what they make, which makes another image.
+	if o.Provision != nil {
+		work, err := o.Cache.WorkDir("provision")
+		if err != nil {
+			return Result{}, err
+		}
+		defer os.RemoveAll(work)
+		err = b.timed("provision", func() (err error) {
+			pieces.provisioned, err = b.provision(ctx, pieces, work)
+			return err
+		})
+		if err != nil {
+			return Result{}, err
+		}
+		if pieces.provisioned != nil {
+			if b.plan, err = b.plan.Provisioned(pieces.provisioned.changes); err != nil {
+				return Result{}, err
+			}
+		}
+		if m, done = published(o.Out, b.plan.ID); done && o.Check == CheckNone {
+			return Result{Manifest: m, Timings: b.timings}, nil
+		}
+	}
+	// 5. Make the boot files and the layers of the root.
+	parts, err := b.parts(ctx, pieces)
+	if err != nil {
+		return Result{}, err
+	}
+	// 6. Put them together, verify the result, and let it appear.
 	if !done {
 		if m, err = b.publish(ctx, parts); err != nil {
 			return Result{}, err
 		}
 	}
-	// 5. Do it again, when asked, and compare.
+	// 7. Do it again, when asked, and compare.
 	if o.Check != CheckNone {
 		if err := b.timed("check", func() error { return b.check(ctx, parts, m) }); err != nil {
 			return Result{}, err

@@ -35,6 +35,10 @@ func (b *build) describe(ctx context.Context, p parts, img image) (images.Manife
 	if m.Files, err = b.installed(p); err != nil {
 		return images.Manifest{}, err
 	}
+	if p.provisioned != nil {
+		m.Provisioned = p.provisioned.changes
+		m.Files = applied(m.Files, m.Provisioned)
+	}
 	if err := writeJSON(img.path(images.ManifestFile), m); err != nil {
 		return images.Manifest{}, err
 	}
@@ -135,12 +139,33 @@ func (b *build) installed(p parts) ([]images.InstalledFile, error) {
 	return all, nil
 }
 
+// applied returns the files as changes left them.
+func applied(files []images.InstalledFile, changes []images.Change) []images.InstalledFile {
+	changed := make(map[string]images.Change, len(changes))
+	for _, c := range changes {
+		changed[c.Path] = c
+	}
+	var left []images.InstalledFile
+	for _, f := range files {
+		switch c, ok := changed[f.Path]; {
+		case !ok:
+			left = append(left, f)
+		case c.Change != images.ChangeRemoved && c.Special == "":
+			left = append(left, c.InstalledFile)
+		}
+	}
+	return left
+}
+
 // sbom writes the list of what the image is made from.
 func (b *build) sbom(p parts, img image) error {
 	spec := b.plan.Recipe.Spec
 	in := sbom.Input{
 		Name: b.plan.Name, ID: b.plan.ID, Epoch: spec.Epoch, Version: b.o.Version,
 		Suite: spec.Distribution.Suite, Root: b.plan.Lock.Root, Boot: b.plan.Lock.Boot,
+	}
+	if p.provisioned != nil {
+		in.Provisioned = len(p.provisioned.changes)
 	}
 	for i, m := range spec.Modules {
 		module := sbom.Module{Pin: b.plan.Lock.Modules[i]}

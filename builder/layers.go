@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/k8snode/k8snode/builder/rootfs"
 	"github.com/k8snode/k8snode/builder/source"
@@ -13,22 +14,22 @@ import (
 )
 
 // layers packs what the root is made of and returns the packed files.
-func (b *build) layers(ctx context.Context, base string, made map[string]source.Outputs) ([]string, error) {
+func (b *build) layers(ctx context.Context, p pieces) ([]string, error) {
+	if p.provisioned != nil {
+		file, err := b.provisionedLayer(ctx, p.provisioned.sealed)
+		return []string{file}, err
+	}
 	var packed []string
 	for _, l := range b.plan.Layers {
 		out, err := b.cached(stepLayer+l.Name, func(work string) (map[string]string, error) {
 			file := filepath.Join(work, "layer")
 			files := map[string]string{outputFile: file}
 			if l.Name == layerBase {
-				return files, b.packBase(ctx, file, base)
+				return files, b.packArchive(ctx, file, p.base, squashfs.Beneath(rootfs.Keep, b.plan.over()))
 			}
-			var entries []tree.Entry
-			for _, f := range l.Files {
-				e, err := tree.FromFile(tree.Clean(f.Path), b.o.Cache.Path(made[f.Step][f.Output]), f.Mode)
-				if err != nil {
-					return nil, err
-				}
-				entries = append(entries, e)
+			entries, err := b.layerEntries(l, p.made)
+			if err != nil {
+				return nil, err
 			}
 			return files, b.packTree(ctx, file, entries)
 		})
@@ -40,19 +41,51 @@ func (b *build) layers(ctx context.Context, base string, made map[string]source.
 	return packed, nil
 }
 
-// openLayers opens the packed layers, and packs the highest one: the recipe's
-// own files and the agent. The caller closes what it gets, even with an error.
-func (b *build) openLayers(ctx context.Context, p parts, img image) ([]*squashfs.Layer, error) {
+// provisionedLayer packs a root that was changed, which has everything.
+func (b *build) provisionedLayer(ctx context.Context, sealed string) (string, error) {
+	out, err := b.cached(stepLayer+layerProvisioned, func(work string) (map[string]string, error) {
+		file := filepath.Join(work, "layer")
+		return map[string]string{outputFile: file}, b.packArchive(ctx, file, sealed, b.plan.kept())
+	})
+	return b.o.Cache.Path(out[outputFile]), err
+}
+
+// layerEntries are the files of a layer, as steps made them.
+func (b *build) layerEntries(l Layer, made map[string]source.Outputs) ([]tree.Entry, error) {
+	entries := make([]tree.Entry, 0, len(l.Files))
+	for _, f := range l.Files {
+		e, err := tree.FromFile(tree.Clean(f.Path), b.o.Cache.Path(made[f.Step][f.Output]), f.Mode)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// topLayer packs the recipe's own files and the agent.
+func (b *build) topLayer(ctx context.Context, img image) (string, error) {
 	agent, err := tree.FromFile(tree.Clean(images.AgentPath), b.o.Agent, 0o755)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	top := filepath.Join(img.work, "layer")
-	if err := b.packTree(ctx, top, append([]tree.Entry{agent}, b.plan.Entries...)); err != nil {
-		return nil, err
+	return top, b.packTree(ctx, top, append([]tree.Entry{agent}, b.plan.Entries...))
+}
+
+// openLayers opens the packed layers, and packs the highest one. The caller
+// closes what it gets, even with an error.
+func (b *build) openLayers(ctx context.Context, p parts, img image) ([]*squashfs.Layer, error) {
+	names := slices.Clone(p.layers)
+	if p.provisioned == nil {
+		top, err := b.topLayer(ctx, img)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, top)
 	}
 	var layers []*squashfs.Layer
-	for _, name := range append(p.layers[:len(p.layers):len(p.layers)], top) {
+	for _, name := range names {
 		l, err := squashfs.Open(name)
 		if err != nil {
 			return layers, err
@@ -68,9 +101,9 @@ func closeLayers(layers []*squashfs.Layer) {
 	}
 }
 
-// packBase packs the packages' files without those that lie over them.
-func (b *build) packBase(ctx context.Context, dst, base string) error {
-	f, err := os.Open(base)
+// packArchive packs the files of an archive that the filter keeps.
+func (b *build) packArchive(ctx context.Context, dst, archive string, keep tree.Filter) error {
+	f, err := os.Open(archive)
 	if err != nil {
 		return err
 	}
@@ -79,7 +112,7 @@ func (b *build) packBase(ctx context.Context, dst, base string) error {
 	if err != nil {
 		return err
 	}
-	entries, err := squashfs.FromTar(f, st.Size(), squashfs.Beneath(rootfs.Keep, b.plan.over()))
+	entries, err := squashfs.FromTar(f, st.Size(), keep)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,15 @@ type Options struct {
 	// ignores it.
 	Progress func(Progress)
 
+	// Provision changes the root before it is sealed; nil leaves it as the
+	// recipe and the lock make it. What it changes is in the manifest, and in
+	// the image's ID.
+	Provision func(context.Context, *Root) error
+	// RootDir is the empty folder in which the root is unpacked for Provision,
+	// an absolute path; it is the caller's to remove. Empty means one in the
+	// cache that is removed.
+	RootDir string
+
 	// Lock is the path of the lock. Empty means one in the cache, named after
 	// what the recipe asks for.
 	Lock string

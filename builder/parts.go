@@ -14,44 +14,56 @@ import (
 	"github.com/k8snode/k8snode/images"
 )
 
+// pieces are what a root is made of: outputs of cached steps.
+type pieces struct {
+	// base is the archive of the packages.
+	base string
+	// made are the outputs of the steps that fill layers, by step.
+	made map[string]source.Outputs
+	// programs are files, by the name of the program.
+	programs map[string]string
+	// provisioned is nil for a root that nobody changed.
+	provisioned *provisioned
+}
+
 // parts are what an image is put together from: outputs of cached steps.
 type parts struct {
+	pieces
 	boot source.Outputs
 	// layers are packed layers of the root, from the lowest up.
 	layers []string
-	// made are the outputs of the steps that fill layers, by step.
-	made map[string]source.Outputs
 }
 
-// parts makes what the cache does not hold. Steps that need nothing of each
-// other run side by side.
-func (b *build) parts(ctx context.Context) (parts, error) {
-	// 1. The base packages and the programs.
-	var base string
-	made := map[string]source.Outputs{} // by step
+// pieces makes what the cache does not hold of the root. Steps that need
+// nothing of each other run side by side.
+func (b *build) pieces(ctx context.Context) (pieces, error) {
+	p := pieces{made: map[string]source.Outputs{}, programs: map[string]string{}}
 	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) { base, err = b.base(gctx); return err })
-	g.Go(func() error { return b.programs(gctx, made) })
+	g.Go(func() (err error) { p.base, err = b.base(gctx); return err })
+	g.Go(func() error { return b.programs(gctx, p.made) })
 	if err := g.Wait(); err != nil {
-		return parts{}, err
+		return pieces{}, err
 	}
-	programs := map[string]string{}
 	for name, from := range b.plan.origin {
-		programs[name] = b.o.Cache.Path(made[from.step][from.name])
+		p.programs[name] = b.o.Cache.Path(p.made[from.step][from.name])
 	}
-	// 2. What is made of them.
-	all := parts{made: made}
-	g, gctx = errgroup.WithContext(ctx)
+	return p, nil
+}
+
+// parts makes the boot files, the containers and the layers of the root.
+func (b *build) parts(ctx context.Context, p pieces) (parts, error) {
+	all := parts{pieces: p}
+	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		all.boot, err = b.boot(gctx, base, programs[ignitionProgram])
+		all.boot, err = b.boot(gctx, p)
 		return err
 	})
 	g.Go(func() error {
-		if err := b.containers(gctx, programs, made); err != nil {
+		if err := b.containers(gctx, p); err != nil {
 			return err
 		}
 		var err error
-		all.layers, err = b.layers(gctx, base, made)
+		all.layers, err = b.layers(gctx, p)
 		return err
 	})
 	return all, g.Wait()
@@ -109,17 +121,20 @@ func (b *build) download(ctx context.Context, d images.Download) (string, error)
 }
 
 // containers makes the archive of every container image.
-func (b *build) containers(ctx context.Context, programs map[string]string, made map[string]source.Outputs) error {
+func (b *build) containers(ctx context.Context, p pieces) error {
 	for _, c := range b.plan.Recipe.Spec.Containers {
 		step := stepContainer + c.Reference
+		if p.made[step] != nil {
+			continue // a root that was unpacked has it already
+		}
 		out, err := b.cached(step, func(work string) (map[string]string, error) {
-			tar, err := b.container(ctx, c, programs[c.Program], work)
+			tar, err := b.container(ctx, c, p.programs[c.Program], work)
 			return map[string]string{outputFile: tar}, err
 		})
 		if err != nil {
 			return err
 		}
-		made[step] = out
+		p.made[step] = out
 	}
 	return nil
 }
@@ -150,12 +165,16 @@ func (b *build) container(ctx context.Context, c images.Container, program, work
 }
 
 // boot makes the initramfs, and takes the kernel and GRUB's images.
-func (b *build) boot(ctx context.Context, base, ignition string) (source.Outputs, error) {
+func (b *build) boot(ctx context.Context, p pieces) (source.Outputs, error) {
 	return b.cached(stepBoot, func(work string) (map[string]string, error) {
-		boot, err := rootfs.Initramfs(ctx, rootfs.InitramfsOptions{
-			Base: base, Ignition: ignition, Agent: b.o.Agent,
+		o := rootfs.InitramfsOptions{
+			Base: p.base, Ignition: p.programs[ignitionProgram], Agent: b.o.Agent,
 			Epoch: b.plan.Recipe.Spec.Epoch, Work: work, Env: b.o.Env,
-		})
+		}
+		if p.provisioned != nil {
+			o.Changed, o.Removed = p.provisioned.changed, removed(p.provisioned.changes)
+		}
+		boot, err := rootfs.Initramfs(ctx, o)
 		if err != nil {
 			return nil, err
 		}

@@ -133,9 +133,13 @@ func NewPlan(r images.Recipe, dir fs.FS, lock Lock, host Host) (Plan, error) {
 	if p.Disk, err = disk.NewLayout(spec.Disk, p.ID, 0); err != nil {
 		return Plan{}, err
 	}
-	p.Cmdline = strings.Replace(images.InstalledCmdline(images.RootInfo{}, p.Disk.Info, spec.Kernel.Arguments),
-		images.ArgVerity+"=:0", images.ArgVerity+"=HASH:SIZE", 1)
+	p.Cmdline = p.cmdline()
 	return p, nil
+}
+
+func (p Plan) cmdline() string {
+	return strings.Replace(images.InstalledCmdline(images.RootInfo{}, p.Disk.Info, p.Recipe.Spec.Kernel.Arguments),
+		images.ArgVerity+"=:0", images.ArgVerity+"=HASH:SIZE", 1)
 }
 
 // output names a file that a step makes.
@@ -231,7 +235,7 @@ func (p *Plan) layerSteps() {
 }
 
 // over returns the paths of all files and links that lie over the base, sorted.
-func (p *Plan) over() []string {
+func (p Plan) over() []string {
 	paths := []string{tree.Clean(images.AgentPath)}
 	for _, e := range p.Entries {
 		if e.Kind != tree.Dir {

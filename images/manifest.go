@@ -63,6 +63,37 @@ type Manifest struct {
 	// can be verified with nothing else at hand.
 	Recipe *Recipe         `json:"recipe,omitempty"`
 	Files  []InstalledFile `json:"files,omitempty"`
+	// Provisioned are the changes that were made to the root by hand, or by a
+	// program that knows no lock, before it was sealed: nothing pins them. They
+	// are sorted by path.
+	Provisioned []Change `json:"provisioned,omitempty"`
+}
+
+// A ChangeKind says what happened to a file.
+type ChangeKind string
+
+// The kinds of changes.
+const (
+	ChangeAdded    ChangeKind = "added"
+	ChangeModified ChangeKind = "modified"
+	ChangeRemoved  ChangeKind = "removed"
+)
+
+// A Change is a file that is other than the recipe and the lock make it. What
+// it is now is in the embedded description, which has only a path when it was
+// removed.
+type Change struct {
+	Change ChangeKind `json:"change"`
+	InstalledFile
+
+	// Dropped says that the file is not in the root: it belongs to the tools
+	// that made the image.
+	Dropped bool `json:"dropped,omitempty"`
+	// Special describes what is neither file, folder nor symbolic link.
+	Special string `json:"special,omitempty"`
+	// Xattrs are the extended attributes, "name=hexadecimal" with spaces
+	// between them.
+	Xattrs string `json:"xattrs,omitempty"`
 }
 
 // An InstalledFile is a regular file, a symbolic link or a folder of the root

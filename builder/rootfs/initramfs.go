@@ -34,6 +34,10 @@ var dracutModules = []string{ //nolint:gochecknoglobals // a constant list
 type InitramfsOptions struct {
 	// Base is the archive that [Base] made.
 	Base string
+	// Changed is an archive of files that lie over it, and Removed are paths
+	// that it goes without; empty for none.
+	Changed string
+	Removed []string
 	// Ignition and Agent are programs of the host's architecture.
 	Ignition, Agent string
 	Epoch           time.Time
@@ -58,9 +62,7 @@ func Initramfs(ctx context.Context, o InitramfsOptions) (Boot, error) {
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return Boot{}, err
 	}
-	untar := exec.CommandContext(ctx, "tar", "--numeric-owner", "-xpf", o.Base, "-C", root)
-	untar.Env = o.Env
-	if _, err := source.Run(untar); err != nil {
+	if err := unpack(ctx, root, o); err != nil {
 		return Boot{}, fmt.Errorf("unpacking the base: %w", err)
 	}
 	version, err := kernelVersion(root)
@@ -90,6 +92,31 @@ exec chroot %[1]q env -i PATH=/usr/sbin:/usr/bin LC_ALL=C.UTF-8 SOURCE_DATE_EPOC
 		Version: version,
 		Root:    root,
 	}, nil
+}
+
+// unpack makes the root that dracut looks at.
+func unpack(ctx context.Context, root string, o InitramfsOptions) error {
+	for _, archive := range []string{o.Base, o.Changed} {
+		if archive == "" {
+			continue
+		}
+		untar := exec.CommandContext(ctx, "tar", "--numeric-owner", "-xpf", archive, "-C", root)
+		untar.Env = o.Env
+		if _, err := source.Run(untar); err != nil {
+			return err
+		}
+	}
+	in, err := os.OpenRoot(root)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	for _, p := range o.Removed {
+		if err := in.RemoveAll(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func dracutArgs(version string) []string {

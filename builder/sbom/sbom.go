@@ -33,6 +33,9 @@ type Input struct {
 	Modules    []Module
 	Downloads  []Download
 	Containers []Container
+	// Provisioned is the number of files that were changed after all of this,
+	// by means that no lock covers.
+	Provisioned int
 	// Files are programs of the machine that bakes: the agent.
 	Files []Program
 }
@@ -109,9 +112,13 @@ type build struct {
 }
 
 func (b *build) all() error {
-	b.image = b.add(spdxPackage{
+	image := spdxPackage{
 		SPDXID: "SPDXRef-image", Name: b.in.Name, VersionInfo: b.in.ID, PrimaryPurpose: purposeSystem,
-	})
+	}
+	if b.in.Provisioned > 0 {
+		image.Comment = fmt.Sprintf("%d files were changed by provisioners, which no lock covers: the image's manifest names them", b.in.Provisioned)
+	}
+	b.image = b.add(image)
 	b.relate(documentID, describes, b.image)
 	for _, d := range b.in.Root {
 		b.relate(b.image, contains, b.deb(d))

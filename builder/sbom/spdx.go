@@ -32,6 +32,7 @@ type spdxPackage struct {
 	LicenseDeclared  string        `json:"licenseDeclared"`
 	CopyrightText    string        `json:"copyrightText"`
 	ExternalRefs     []externalRef `json:"externalRefs,omitempty"`
+	Comment          string        `json:"comment,omitempty"`
 }
 
 type checksum struct {

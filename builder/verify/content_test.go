@@ -109,7 +109,7 @@ func TestContent(t *testing.T) {
 			"pxe/rootfs.squashfs: /etc/resolv.conf points to elsewhere, and should to ../run/resolv.conf; bake again",
 			"pxe/rootfs.squashfs: /etc/secretive has mode 0644, and should have 0600; bake again",
 			"pxe/rootfs.squashfs: /usr/bin/k8snode-agent is a symbolic link, and should be a file; bake again",
-			"pxe/rootfs.squashfs: /usr/bin/prog has other content than the recipe gives it; bake again",
+			"pxe/rootfs.squashfs: /usr/bin/prog has other content than the manifest says; bake again",
 			"pxe/rootfs.squashfs: /usr/share/k8snode/images/all/example.org_pause_1.tar is missing; bake again",
 		}},
 		{"a unit is missing", func(p *verifytest.Parts) {
@@ -177,7 +177,7 @@ func TestContent(t *testing.T) {
 		{"machine-id", func(p *verifytest.Parts) {
 			p.Files = edit("etc/machine-id", func(e *tree.Entry) { e.Content = []byte("0123456789abcdef0123456789abcdef\n") })
 		}, []string{
-			`pxe/rootfs.squashfs: /etc/machine-id has other content than the recipe gives it; bake again`,
+			`pxe/rootfs.squashfs: /etc/machine-id has other content than the manifest says; bake again`,
 			`pxe/rootfs.squashfs: /etc/machine-id is "0123456789abcdef0123456789abcdef\n", and should be "uninitialized\n": systemd would apply no presets, or every machine would be the same; bake again`,
 		}},
 		{"identity, traces and tools", put(map[string]verifytest.Entry{

@@ -45,6 +45,11 @@ func (c rootCheck) packages() {
 	if !ok {
 		return
 	}
+	// Packages that were installed after the recipe's are in the manifest as
+	// the files that they changed.
+	if _, changed := c.v.changed()[dpkgStatus]; changed {
+		return
+	}
 	for paragraph := range strings.SplitSeq(status, "\n\n") {
 		name, version, err := installed(paragraph)
 		if err != nil {

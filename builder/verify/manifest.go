@@ -111,11 +111,21 @@ func (v *verifier) compareFiles() {
 	for _, f := range v.m.Files {
 		listed[f] = true
 	}
+	changed := v.changed()
 	for _, f := range v.o.Files {
-		if !listed[f] {
+		if _, ok := changed[f.Path]; !ok && !listed[f] {
 			v.add(images.ManifestFile, bakeAgain, "it does not list %s as the recipe makes it", f.Path)
 		}
 	}
+}
+
+// changed says what happened to files after the recipe had put them there.
+func (v *verifier) changed() map[string]images.ChangeKind {
+	changed := make(map[string]images.ChangeKind, len(v.m.Provisioned))
+	for _, c := range v.m.Provisioned {
+		changed[c.Path] = c.Change
+	}
+	return changed
 }
 
 // checkListed looks for every path that the recipe names among the files: what
@@ -125,8 +135,9 @@ func (v *verifier) checkListed() {
 	for _, f := range v.m.Files {
 		listed[f.Path] = true
 	}
+	changed := v.changed()
 	for _, p := range recipePaths(v.recipe.Spec) {
-		if !listed[p] {
+		if changed[p] != images.ChangeRemoved && !listed[p] {
 			v.add(images.ManifestFile, bakeAgain, "it does not list %s, which the recipe puts into the root", p)
 		}
 	}

@@ -116,6 +116,11 @@ func (v *verifier) readRoot(p piece, root *rootFS) error {
 			root.sums[f.Path] = ""
 		}
 	}
+	for _, c := range v.m.Provisioned {
+		if c.SHA256 != "" {
+			root.sums[c.Path] = ""
+		}
+	}
 	err := unpackRoot(v.ctx, p, v.o.Jobs, v.o.Env, func(n node) error {
 		if _, twice := root.nodes[n.path]; twice {
 			return fmt.Errorf("%s is there twice", n.path)
@@ -270,6 +275,33 @@ func (c rootCheck) files() {
 			c.add(bakeAgain, "%s %v", want.Path, err)
 		}
 	}
+	if n := len(c.v.m.Provisioned); n > 0 {
+		c.v.note("%d files were changed by provisioners, which no lock covers: the manifest names them", n)
+	}
+	for _, change := range c.v.m.Provisioned {
+		if err := c.compareChange(change); err != nil {
+			c.add(bakeAgain, "%s, which was %s after the recipe's files, %v", change.Path, change.Change, err)
+		}
+	}
+}
+
+// compareChange compares a change of the manifest with the root.
+func (c rootCheck) compareChange(change images.Change) error {
+	if change.Dropped {
+		return nil
+	}
+	_, there := c.fs.nodes[change.Path]
+	switch {
+	case change.Change == images.ChangeRemoved && there:
+		return errors.New("is there")
+	case change.Change == images.ChangeRemoved:
+		return nil
+	case change.Special != "" && !there:
+		return errors.New("is missing")
+	case change.Special != "":
+		return nil
+	}
+	return c.compareFile(change.InstalledFile)
 }
 
 func (c rootCheck) compareFile(want images.InstalledFile) error {
@@ -294,7 +326,7 @@ func (c rootCheck) compareFile(want images.InstalledFile) error {
 	case got.uid != want.UID || got.gid != want.GID:
 		return fmt.Errorf("belongs to %d:%d, and should to %d:%d", got.uid, got.gid, want.UID, want.GID)
 	case kind == 'R' && c.fs.sums[want.Path] != want.SHA256:
-		return fmt.Errorf("has other content than the recipe gives it")
+		return errors.New("has other content than the manifest says")
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ func K8snode() Rules {
 			// Bake.
 			{"images", []string{"internal/report", "internal/strictyaml"}, "what an image is, not how it is made"},
 			{"builder", []string{"images", "builder/...", "internal/atomicfile", "internal/report"}, "puts the steps of a bake together"},
+			{"builder/chroot", []string{"images", "builder/source", "builder/tree"}, "commands in an unpacked root, and what they changed"},
 			{"builder/container", []string{"images", "builder/source", "builder/tree", "builder/hosttool"}, "container archives from programs and packages"},
 			{"builder/disk", []string{"images"}, "bytes of a disk, for a layout"},
 			{"builder/iso", []string{"images", "builder/disk", "builder/source"}, "the live ISO"},
@@ -19,6 +20,7 @@ func K8snode() Rules {
 			{"builder/source/debtest", nil, "a Debian archive for tests"},
 			{"builder/source/releasetest", []string{"builder/source", "images"}, "upstream's release pages for tests"},
 			{"builder/tree", []string{"images"}, "a root file system as values"},
+			{"builder/request", []string{"builder", "builder/source", "images", "internal/report"}, "what a user asks for, in whatever program"},
 			{"builder/rootfs", []string{"images", "builder/hosttool", "builder/source", "builder/tree"}, "a root from packages and a tree"},
 			{"builder/verity", []string{"images"}, "one hash tree, for any file"},
 			{"builder/squashfs", []string{"builder/tree"}, "a file system in layers, each compressed once"},

@@ -64,9 +64,9 @@ func runBake(ctx context.Context, env Env, f recipeFlags, in inputFlags, to bake
 	if to.out == "" {
 		to.out = filepath.Join("out", w.Recipe.Metadata.Name)
 	}
-	w.options.Out, w.options.Check, w.options.Version = to.out, check, version()
+	w.Options.Out, w.Options.Check, w.Options.Version = to.out, check, version()
 	// Both are needed only after everything was fetched.
-	if w.options.Agent, err = findAgent(to.agent); err != nil {
+	if w.Options.Agent, err = findAgent(to.agent); err != nil {
 		return err
 	}
 	if err := source.LookTools(builder.Tools()...); err != nil {
@@ -76,10 +76,10 @@ func runBake(ctx context.Context, env Env, f recipeFlags, in inputFlags, to bake
 	if err != nil {
 		return err
 	}
-	result, err := builder.Bake(ctx, w.Recipe, w.Sources, w.options)
+	result, err := builder.Bake(ctx, w.Recipe, w.Sources, w.Options)
 	end()
 	if err != nil {
-		return w.explain(err)
+		return w.Explain(err)
 	}
 	return printBake(env.Stdout, to.out, result, env.Now().Sub(start))
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"io/fs"
 	"slices"
-	"testing"
 
 	"github.com/spf13/cobra"
 
@@ -33,21 +32,6 @@ func CheckBootHost(firmware, from string, root fs.FS) error {
 
 // Fetching tells the progress line how far a fetch is.
 func Fetching(p progress, at builder.Progress) { p.line.fetch(at) }
-
-// Explain reads a recipe and explains an error of a bake of it.
-func Explain(t *testing.T, file string, err error) error {
-	t.Helper()
-	loaded, loadErr := recipeFlags{recipe: file}.load(nil)
-	if loadErr != nil {
-		t.Fatal(loadErr)
-	}
-	return work{Loaded: loaded}.explain(err)
-}
-
-// RecipeCommand is the command that remedies name.
-func RecipeCommand(recipe string, set []string, lock string) string {
-	return recipeFlags{recipe: recipe, set: set, lock: lock}.command("lock")
-}
 
 // PrintPlan prints a plan of which some steps are cached in both forms.
 func PrintPlan(text, js io.Writer, p builder.Plan, files []string, cached ...string) error {

@@ -43,10 +43,10 @@ func runFetch(ctx context.Context, env Env, f recipeFlags, in inputFlags) error 
 	if err != nil {
 		return err
 	}
-	got, err := builder.FetchAll(ctx, w.Recipe.Spec, w.options)
+	got, err := builder.FetchAll(ctx, w.Recipe.Spec, w.Options)
 	end()
 	if err != nil {
-		return w.explain(err)
+		return w.Explain(err)
 	}
 	fmt.Fprintf(env.Stdout, "%d files, %s: %d cached, %d fetched (%s)\n",
 		got.Files, size(got.Bytes), got.Cached, got.Files-got.Cached, size(got.Bytes-got.CachedBytes))

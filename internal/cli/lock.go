@@ -53,7 +53,7 @@ func runLock(ctx context.Context, env Env, f recipeFlags, in inputFlags) error {
 func runLockCheck(ctx context.Context, env Env, f recipeFlags, in inputFlags) error {
 	r, err := relock(ctx, env, f, in)
 	if err == nil && r.Changed {
-		err = fmt.Errorf("%s is not what it would be today; run %q", r.File, f.command("lock"))
+		err = fmt.Errorf("%s is not what it would be today; run %q", r.File, f.request().Command("lock"))
 	}
 	return err
 }
@@ -68,10 +68,10 @@ func relock(ctx context.Context, env Env, f recipeFlags, in inputFlags) (builder
 	if err != nil {
 		return builder.Relocked{}, err
 	}
-	r, err := builder.Relock(ctx, w.Recipe.Spec, w.options)
+	r, err := builder.Relock(ctx, w.Recipe.Spec, w.Options)
 	end()
 	if err != nil {
-		return builder.Relocked{}, w.explain(err)
+		return builder.Relocked{}, w.Explain(err)
 	}
 	for _, c := range r.Changes {
 		fmt.Fprintln(env.Stdout, c)

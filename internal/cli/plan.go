@@ -64,16 +64,16 @@ func runPlan(ctx context.Context, env Env, f recipeFlags, agent string) (planned
 	if err != nil {
 		return planned{}, err
 	}
-	if w.options.Agent, err = findAgent(agent); err != nil {
+	if w.Options.Agent, err = findAgent(agent); err != nil {
 		return planned{}, err
 	}
-	p, err := builder.Inspect(ctx, w.Recipe, w.Sources, w.options)
+	p, err := builder.Inspect(ctx, w.Recipe, w.Sources, w.Options)
 	if err != nil {
 		return planned{}, err
 	}
 	out := planned{Plan: p, Files: w.Files}
 	for _, s := range p.Steps {
-		_, cached := w.options.Cache.Lookup(s.Key)
+		_, cached := w.Options.Cache.Lookup(s.Key)
 		out.Steps = append(out.Steps, plannedStep{s, cached})
 	}
 	return out, nil

@@ -67,7 +67,7 @@ func runVerify(ctx context.Context, env Env, f verifyFlags, out string) error {
 		return &usageError{"--set is for a recipe, and there is none", "name one with --recipe"}
 	}
 	if f.recipe.recipe != "" {
-		loaded, err := f.recipe.load(f.recipe.set)
+		loaded, err := f.recipe.load()
 		if err != nil {
 			return err
 		}

@@ -79,11 +79,7 @@ func Bake(ctx context.Context, r images.Recipe, dir fs.FS, o Options) (Result, e
 			return Result{}, err
 		}
 		defer os.RemoveAll(work)
-		err = b.timed("provision", func() (err error) {
-			pieces.provisioned, err = b.provision(ctx, pieces, work)
-			return err
-		})
-		if err != nil {
+		if pieces.provisioned, err = b.provision(ctx, pieces, work); err != nil {
 			return Result{}, err
 		}
 		if pieces.provisioned != nil {

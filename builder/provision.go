@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/k8snode/k8snode/builder/chroot"
 	"github.com/k8snode/k8snode/builder/disk"
@@ -55,12 +56,18 @@ func (b *build) provision(ctx context.Context, p pieces, work string) (*provisio
 		before, err = root.Scan(ctx, lasting, nil)
 		return root, err
 	}
+	start := b.o.now()
 	if err := b.o.Provision(ctx, &Root{open: open}); err != nil {
 		return nil, fmt.Errorf("provisioning the root: %w", err)
 	}
 	if before == nil {
 		return nil, nil
 	}
+	defer func() {
+		took := b.o.now().Sub(start)
+		b.record(Timing{Step: stepProvision, Took: took})
+		b.o.logger().Info("done", "step", stepProvision, "took", took.Round(time.Millisecond))
+	}()
 	after, err := root.Scan(ctx, lasting, before)
 	if err != nil {
 		return nil, err
@@ -109,7 +116,9 @@ func (b *build) unpack(ctx context.Context, p pieces, work string) (chroot.Root,
 		w.CloseWithError(errors.Join(t.WriteTar(archive, b.plan.Recipe.Spec.Epoch), archive.Close()))
 	}()
 	defer r.Close()
-	root, err := chroot.Unpack(ctx, dir, p.base, r, b.o.Env)
+	root, err := chroot.Unpack(ctx, chroot.UnpackOptions{
+		Dir: dir, Base: p.base, Over: r, Replaced: b.plan.over(), Env: b.o.Env,
+	})
 	if b.o.Offline {
 		root.Network = chroot.NoNetwork
 	}
@@ -220,6 +229,9 @@ func removed(changes []images.Change) []string {
 	}
 	return paths
 }
+
+// stepProvision is not cached: nobody knows what it depends on.
+const stepProvision = "provision"
 
 // layerProvisioned is the one layer of a root that was changed.
 const layerProvisioned = "provisioned"

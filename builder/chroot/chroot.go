@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -44,7 +43,7 @@ type Root struct {
 	Network Network
 }
 
-// A Command is run in a root by its shell, as root, in the folder /root.
+// A Command is run in a root by its shell, as root, in its home folder.
 type Command struct {
 	// Line is a command line for /bin/sh.
 	Line string
@@ -89,6 +88,10 @@ func (r Root) Run(ctx context.Context, c Command) error {
 	return nil
 }
 
+// atHome runs $1 in the home folder, which in images may be a link to what the
+// first boot makes.
+const atHome = `cd "$HOME" 2>/dev/null || { export HOME=/tmp; cd /tmp; }; line=$1; shift; exec /bin/sh -c "$line" sh "$@"`
+
 // args is the command line of unshare(1).
 func (r Root) args(c Command) []string {
 	args := []string{
@@ -99,36 +102,59 @@ func (r Root) args(c Command) []string {
 		args, resolv = append(args, "--net"), ""
 	}
 	args = append(args, "sh", "-c", enter, "enter.sh", r.Dir, resolv,
-		"/usr/bin/env", "-i", "--chdir=/root", "HOME=/root", "USER=root", "LOGNAME=root", "LC_ALL=C.UTF-8",
+		"/usr/bin/env", "-i", "HOME=/root", "USER=root", "LOGNAME=root", "LC_ALL=C.UTF-8",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-		"/bin/sh", "-c", c.Line, "sh")
+		"/bin/sh", "-c", atHome, "sh", c.Line)
 	return append(args, c.Args...)
 }
 
-// Unpack makes a root in an empty folder of the archive of a base and of a
-// stream of files that lie over it.
-func Unpack(ctx context.Context, dir, base string, over io.Reader, env []string) (Root, error) {
-	for _, layer := range []struct {
-		stdin io.Reader
-		args  []string
-	}{
-		{nil, []string{"--file", base}},
-		// Of a folder that is there already only the content matters.
-		{over, []string{"--file=-", "--no-overwrite-dir"}},
-	} {
-		cmd := exec.CommandContext(ctx, "tar", append(layer.args, "--extract", "--directory", dir,
-			"--numeric-owner", "--preserve-permissions", "--xattrs", "--xattrs-include=*")...)
-		cmd.Env, cmd.Stdin = env, layer.stdin
-		if _, err := source.Run(cmd); err != nil {
+// UnpackOptions are the inputs of [Unpack].
+type UnpackOptions struct {
+	// Dir is the absolute path of an empty folder.
+	Dir string
+	// Base is the path of an archive, Over is one of what lies over it.
+	Base string
+	Over io.Reader
+	// Replaced are the paths of Base that Over replaces, with all that is
+	// below them.
+	Replaced []string
+	Env      []string
+}
+
+// Unpack makes a root.
+func Unpack(ctx context.Context, o UnpackOptions) (Root, error) {
+	r := Root{Dir: o.Dir, Env: o.Env}
+	if err := r.extract(ctx, nil, "--file", o.Base); err != nil {
+		return Root{}, fmt.Errorf("unpacking the root: %w", err)
+	}
+	in, err := os.OpenRoot(o.Dir)
+	if err != nil {
+		return Root{}, fmt.Errorf("unpacking the root: %w", err)
+	}
+	defer in.Close()
+	for _, p := range o.Replaced {
+		if err := in.RemoveAll(p); err != nil {
 			return Root{}, fmt.Errorf("unpacking the root: %w", err)
 		}
+	}
+	// Of a folder that is there already only the content matters.
+	if err := r.extract(ctx, o.Over, "--file=-", "--no-overwrite-dir"); err != nil {
+		return Root{}, fmt.Errorf("unpacking the root: %w", err)
 	}
 	for _, mountPoint := range []string{"dev", "proc", "run", "sys"} {
-		if err := os.Mkdir(filepath.Join(dir, mountPoint), 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := in.Mkdir(mountPoint, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return Root{}, fmt.Errorf("unpacking the root: %w", err)
 		}
 	}
-	return Root{Dir: dir, Env: env}, nil
+	return r, nil
+}
+
+func (r Root) extract(ctx context.Context, stdin io.Reader, args ...string) error {
+	cmd := exec.CommandContext(ctx, "tar", append(args, "--extract", "--directory", r.Dir,
+		"--numeric-owner", "--preserve-permissions", "--xattrs", "--xattrs-include=*")...)
+	cmd.Env, cmd.Stdin = r.Env, stdin
+	_, err := source.Run(cmd)
+	return err
 }
 
 // Pack writes an archive of some files of the root, without what is below

@@ -60,10 +60,16 @@ func (b *build) assemble(ctx context.Context, p parts, tmp string) (images.Manif
 	if err := b.timed("root", func() error { return b.root(ctx, p, &img) }); err != nil {
 		return images.Manifest{}, fmt.Errorf("making the root: %w", err)
 	}
-	// 2. What carries the root.
+	// 2. What carries the root, as the disk that it is for.
+	layout, err := disk.NewLayout(b.plan.Recipe.Spec.Disk, b.plan.ID, img.root.Total)
+	if err != nil {
+		return images.Manifest{}, err
+	}
+	img.info = layout.Info
+	img.cmdline = images.InstalledCmdline(img.root, layout.Info, b.plan.Recipe.Spec.Kernel.Arguments)
 	g, gctx := errgroup.WithContext(ctx)
 	if b.wants(images.OutputRaw) || b.wants(images.OutputZstd) {
-		g.Go(func() error { return b.timed("disk", func() error { return b.disk(gctx, p, &img) }) })
+		g.Go(func() error { return b.timed("disk", func() error { return b.disk(gctx, p, img, layout) }) })
 	}
 	if b.wants(images.OutputISO) {
 		g.Go(func() error { return b.timed("iso", func() error { return b.iso(gctx, p, img) }) })
@@ -88,14 +94,8 @@ func (b *build) wants(o images.Output) bool {
 }
 
 // disk makes the raw image and its compressed form.
-func (b *build) disk(ctx context.Context, p parts, img *image) error {
-	layout, err := disk.NewLayout(b.plan.Recipe.Spec.Disk, b.plan.ID, img.root.Total)
-	if err != nil {
-		return err
-	}
-	img.info = layout.Info
-	img.cmdline = images.InstalledCmdline(img.root, layout.Info, b.plan.Recipe.Spec.Kernel.Arguments)
-	program, err := b.uki(ctx, p, *img)
+func (b *build) disk(ctx context.Context, p parts, img image, layout disk.Layout) error {
+	program, err := b.uki(ctx, p, img)
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (b *build) disk(ctx context.Context, p parts, img *image) error {
 	if !b.wants(images.OutputRaw) {
 		raw = filepath.Join(img.work, images.RawFile)
 	}
-	content, err := b.diskContent(p, *img, program)
+	content, err := b.diskContent(p, img, program)
 	if err != nil {
 		return err
 	}

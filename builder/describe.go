@@ -161,7 +161,7 @@ func applied(files []images.InstalledFile, changes []images.Change) []images.Ins
 func (b *build) sbom(p parts, img image) error {
 	spec := b.plan.Recipe.Spec
 	in := sbom.Input{
-		Name: b.plan.Name, ID: b.plan.ID, Epoch: spec.Epoch, Version: b.o.Version,
+		Name: b.plan.Name, ID: b.plan.ID, Epoch: spec.Epoch,
 		Suite: spec.Distribution.Suite, Root: b.plan.Lock.Root, Boot: b.plan.Lock.Boot,
 	}
 	if p.provisioned != nil {

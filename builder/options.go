@@ -65,8 +65,6 @@ type Options struct {
 	Keyring string
 	// Check repeats the bake and compares.
 	Check Check
-	// Version is that of k8snode, for the SBOM.
-	Version string
 	// Jobs limits parallel work; zero is one job for each processor.
 	Jobs int
 }

@@ -23,7 +23,7 @@ const (
 	containerFormat = "zstd/2"
 	// assemblyFormat is part of the image's ID: it changes when equal parts
 	// would be put together to other bytes.
-	assemblyFormat = "2"
+	assemblyFormat = "3"
 )
 
 // Host is what a build takes from the machine that it runs on.

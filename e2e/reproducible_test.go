@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,13 +22,9 @@ func TestReproducible(t *testing.T) {
 		t.Skip("no -image or no -k8snode: make test passes them")
 	}
 	dir := besideImage(t)
-	name := *recipe
-	if !images.IsEmbedded(name) {
-		name = absolute(t, name)
-	}
 	again := filepath.Join(dir, "elsewhere", "image")
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", `umask 077; exec "$@"`, "sh",
-		absolute(t, *k8snode), "bake", "--recipe", name, "--out", again, "--jobs", "1")
+		absolute(t, *k8snode), "bake", "--recipe", recipePath(t), "--out", again, "--jobs", "1")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TZ=Pacific/Kiritimati", "USER=somebody", "LOGNAME=somebody", "LC_ALL=C.UTF-8", "LANG=tr_TR.UTF-8")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -55,4 +52,46 @@ func absolute(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return abs
+}
+
+// TestOutputs bakes every output alone: each is whole without the others, and
+// verified.
+func TestOutputs(t *testing.T) {
+	if *image == "" || *k8snode == "" {
+		t.Skip("no -image or no -k8snode: make test passes them")
+	}
+	for output, want := range map[images.Output][]string{
+		images.OutputRaw:  {images.RawFile},
+		images.OutputZstd: {images.DiskFile, images.BlockMapFile},
+		images.OutputPXE:  {images.KernelFile, images.InitrdFile, images.RootFile, images.IPXEFile},
+		images.OutputISO:  {images.ISOFile},
+	} {
+		t.Run(string(output), func(t *testing.T) {
+			out := filepath.Join(besideImage(t), "image")
+			bake(t, []string{"--recipe", recipePath(t), "--set", "spec.outputs=[" + string(output) + "]", "--out", out})
+			m, err := images.OpenManifest(out)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, a := range m.Artifacts {
+				got = append(got, a.Path)
+			}
+			want := append(want, images.SBOMFile)
+			slices.Sort(got)
+			slices.Sort(want)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("artifacts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// recipePath is the recipe under test, from wherever a bake runs.
+func recipePath(t *testing.T) string {
+	t.Helper()
+	if images.IsEmbedded(*recipe) {
+		return *recipe
+	}
+	return absolute(t, *recipe)
 }

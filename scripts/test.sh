@@ -27,7 +27,7 @@ stage_race() {
 
 # The same inputs in another folder and with another user's settings; bakes that
 # end in the middle; the recipe of upstream's releases.
-stage_again() { e2e '^(TestReproducible|TestBakeEndings|TestReleaseBake)$'; }
+stage_again() { e2e '^(TestReproducible|TestOutputs|TestBakeEndings|TestReleaseBake)$'; }
 
 stage_bake() { make --no-print-directory image "RECIPE=$recipe" "OUT=$out"; }
 

@@ -22,8 +22,6 @@ type Input struct {
 	Name, ID string
 	// Epoch is the time of the document.
 	Epoch time.Time
-	// Version is that of k8snode.
-	Version string
 	// Suite of the Debian packages, for instance trixie.
 	Suite string
 	// Root are the packages that are installed, Boot those of which only
@@ -101,6 +99,11 @@ func Write(w io.Writer, in Input) error {
 	}
 	return nil
 }
+
+// tool goes without a version: equal inputs give equal bytes, whichever
+// release of k8snode put them together. One that would give others changes the
+// image's ID.
+const tool = "Tool: k8snode"
 
 // build collects packages and relations; either may be met many times.
 type build struct {
@@ -256,7 +259,7 @@ func (b *build) document() document {
 	d := document{
 		SPDXVersion: spdxVersion, DataLicense: dataLicense, SPDXID: documentID,
 		Name: b.in.Name + "-" + short(b.in.ID), DocumentNamespace: Namespace(b.in.Name, b.in.ID),
-		CreationInfo: creationInfo{b.in.Epoch.UTC().Format(time.RFC3339), []string{"Tool: k8snode-" + b.in.Version}},
+		CreationInfo: creationInfo{b.in.Epoch.UTC().Format(time.RFC3339), []string{tool}},
 	}
 	for _, p := range b.packages {
 		d.Packages = append(d.Packages, p)

@@ -43,7 +43,7 @@ func input() sbom.Input {
 		},
 	}
 	return sbom.Input{
-		Name: "node", ID: id, Version: "v1.2.3", Suite: "trixie",
+		Name: "node", ID: id, Suite: "trixie",
 		Epoch: time.Date(2026, time.November, 1, 1, 0, 0, 0, time.FixedZone("", 3600)),
 		Root:  []source.Deb{deb("bash", "5.2.37-2+b10"), deb("libstdc++6", "1:14~rc1")},
 		Boot:  []source.Deb{deb("ipxe", "1.21")},

@@ -64,7 +64,7 @@ func runBake(ctx context.Context, env Env, f recipeFlags, in inputFlags, to bake
 	if to.out == "" {
 		to.out = filepath.Join("out", w.Recipe.Metadata.Name)
 	}
-	w.Options.Out, w.Options.Check, w.Options.Version = to.out, check, version()
+	w.Options.Out, w.Options.Check = to.out, check
 	// Both are needed only after everything was fetched.
 	if w.Options.Agent, err = findAgent(to.agent); err != nil {
 		return err

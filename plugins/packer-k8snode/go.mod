@@ -6,6 +6,7 @@ module github.com/k8snode/k8snode/plugins/packer-k8snode
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/hashicorp/hcl/v2 v2.19.1
 	github.com/hashicorp/packer-plugin-sdk v0.6.4
 	github.com/k8snode/k8snode v0.0.0

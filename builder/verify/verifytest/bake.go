@@ -219,7 +219,7 @@ func (b *baker) sums() {
 	}
 	_ = os.Remove(b.out("pxe")) // if it is empty
 	in := sbom.Input{
-		Name: b.m.Name, ID: ImageID, Epoch: Epoch(), Version: "test", Suite: "trixie",
+		Name: b.m.Name, ID: ImageID, Epoch: Epoch(), Suite: "trixie",
 		Root:    []source.Deb{{Package: "bash", Version: "5.2", Architecture: "amd64", SHA256: Zero}},
 		Modules: []sbom.Module{{Pin: source.Module{Path: "example.org/prog", Version: "v1.2.3", Sum: "h1:abc="}}},
 		Files:   []sbom.Program{{Name: "k8snode-agent", SHA256: source.SumBytes([]byte(Agent))}},

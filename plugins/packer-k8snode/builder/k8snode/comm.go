@@ -31,12 +31,18 @@ type communicator struct {
 type opened struct {
 	mu   sync.Mutex
 	used bool
+	// giveUp ends the provisioners. Without it some of them try for minutes
+	// again what will never work.
+	giveUp context.CancelCauseFunc
 }
 
 var _ packersdk.Communicator = (*communicator)(nil)
 
-func newCommunicator(ctx context.Context, root *builder.Root, c Config) *communicator {
-	return &communicator{ctx: ctx, root: root, reproducible: c.Reproducible, shared: new(opened)}
+// newCommunicator returns a communicator, and the context of those who use it:
+// it ends when there is no root to be had, with that as its cause.
+func newCommunicator(ctx context.Context, root *builder.Root, c Config) (*communicator, context.Context) {
+	ctx, giveUp := context.WithCancelCause(ctx)
+	return &communicator{ctx: ctx, root: root, reproducible: c.Reproducible, shared: &opened{giveUp: giveUp}}, ctx
 }
 
 // in returns the communicator for another context.
@@ -54,13 +60,17 @@ func (c *communicator) used() bool {
 }
 
 func (c *communicator) open(ctx context.Context) (chroot.Root, error) {
-	if c.reproducible {
-		return chroot.Root{}, errNotReproducible
-	}
 	c.shared.mu.Lock()
 	defer c.shared.mu.Unlock()
-	c.shared.used = true
-	return c.root.Open(ctx)
+	root, err := chroot.Root{}, error(errNotReproducible)
+	if !c.reproducible {
+		c.shared.used = true
+		root, err = c.root.Open(ctx)
+	}
+	if err != nil {
+		c.shared.giveUp(err)
+	}
+	return root, err
 }
 
 // notStarted is the exit status of a command that the root could not run, as

@@ -17,7 +17,6 @@ import (
 	"github.com/k8snode/k8snode/builder/source"
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/plugins/packer-k8snode/agent"
-	"github.com/k8snode/k8snode/plugins/packer-k8snode/version"
 )
 
 // stepBake is the build: one step, since a bake is one thing that happens or
@@ -106,7 +105,7 @@ func (s *stepBake) open() (request.Job, func(), error) {
 	}
 	o := builder.Options{
 		Cache: source.Cache{Dir: dir}, Out: c.OutputDirectory, Env: os.Environ(), Now: time.Now,
-		Keyring: c.Keyring, Locked: c.Locked, Offline: c.Offline, Jobs: c.Jobs, Version: version.Plugin().String(),
+		Keyring: c.Keyring, Locked: c.Locked, Offline: c.Offline, Jobs: c.Jobs,
 	}
 	if c.Check {
 		o.Check = builder.CheckAssembly
@@ -141,8 +140,13 @@ func (s *stepBake) makeRootDir() (string, error) {
 
 // provision runs the template's provisioners.
 func (s *stepBake) provision(ctx context.Context, root *builder.Root) error {
-	s.comm = newCommunicator(ctx, root, s.config)
-	return s.hook.Run(ctx, packersdk.HookProvision, s.ui, s.comm, s.hookData())
+	comm, ctx := newCommunicator(ctx, root, s.config)
+	s.comm = comm
+	err := s.hook.Run(ctx, packersdk.HookProvision, s.ui, comm, s.hookData())
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // hookData are what provisioners find as build.NAME. What the image will be

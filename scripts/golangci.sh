@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the pinned golangci-lint with the given arguments. The first run builds
-# it, with Go's checksum database as the guard; it is kept in the cache, by
-# version.
+# Runs the pinned golangci-lint with the given arguments, in the Go module of the
+# folder $MODULE (the root). The first run builds it, with Go's checksum database
+# as the guard; it is kept in the cache, by version.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -18,4 +18,6 @@ if [ ! -x "$bin/golangci-lint" ]; then
 	mkdir -p "$bin"
 	mv "$building/golangci-lint" "$bin/golangci-lint"
 fi
-GOLANGCI_LINT_CACHE=$cache/golangci-lint exec "$bin/golangci-lint" "$@"
+config=$PWD/.golangci.yml
+cd "${MODULE:-.}"
+GOLANGCI_LINT_CACHE=$cache/golangci-lint exec "$bin/golangci-lint" "$@" --config "$config"

@@ -52,8 +52,8 @@ func TestCheck(t *testing.T) {
 		{
 			"table and source differ",
 			archtest.Rules{Packages: []archtest.Package{{"a", nil, ""}, {"a", nil, "again"}}},
-			map[string]string{"b/b.go": "package b", "b/testdata/c.go": "not Go", "d/go.mod": "module d", "d/d.go": "package d", "e/e_test.go": "package e", ".f/f.go": "package f"},
-			[]string{"a: a row without a package", "a: a row without a package", "a: a row without a reason", "a: two rows in the table", "b: a package without a row"},
+			map[string]string{"b/b.go": "package b", "b/testdata/c.go": "not Go", "d/go.mod": "module d", "d/d.go": "package d", "f/go.mod": "// ours\nmodule github.com/k8snode/k8snode/f\n", "f/f.go": "package f", "e/e_test.go": "package e", ".f/f.go": "package f"},
+			[]string{"a: a row without a package", "a: a row without a package", "a: a row without a reason", "a: two rows in the table", "b: a package without a row", "f: a package without a row"},
 		},
 		{
 			"an area reaches another through a third package",

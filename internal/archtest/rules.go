@@ -75,6 +75,16 @@ func K8snode() Rules {
 			}, "the place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 
+			// The Packer plugin, a module of its own.
+			{"plugins/packer-k8snode", []string{"plugins/packer-k8snode/..."}, "main registers the components, nothing else"},
+			{"plugins/packer-k8snode/agent", []string{"builder/source"}, "the program for images, inside the plugin"},
+			{"plugins/packer-k8snode/builder/k8snode", []string{
+				"builder", "builder/chroot", "builder/request", "builder/source", "images", "internal/report", "plugins/packer-k8snode/agent",
+			}, "a thin wrapper over builder"},
+			{"plugins/packer-k8snode/datasource/ignition", []string{"butane/cluster", "internal/nodeconfig"}, "a thin wrapper over the boot side"},
+			{"plugins/packer-k8snode/version", nil, "a leaf"},
+			{"plugins/packer-k8snode/acceptance", nil, "tests of the whole, from outside"},
+
 			// For tests.
 			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/node", "internal/lab/...", "internal/qemu"}, "the whole way, on machines of the lab"},
 			{"internal/atomicfile", nil, "one system call dance"},
@@ -92,7 +102,6 @@ func K8snode() Rules {
 		},
 		Planned: []Package{
 			{"builder/hosttool", nil, "runs programs of the baking machine"},
-			{"plugins/packer-k8snode", []string{"images", "builder/..."}, "a thin wrapper over builder"},
 		},
 		Areas:  areas,
 		Owners: owners,
@@ -103,7 +112,7 @@ func K8snode() Rules {
 var areas = []Area{
 	{
 		Name:     "bake",
-		Packages: []string{"images", "builder/...", "plugins/..."},
+		Packages: []string{"images", "builder/...", "plugins/packer-k8snode/builder/..."},
 		Never:    []string{"butane/...", "ignition/...", "agent/...", "provision/...", "internal/cli", "cmd/..."},
 		Except:   []string{"provision/api"},
 		Why:      "an image holds no identity: the same bytes boot anywhere",

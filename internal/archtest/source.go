@@ -1,6 +1,7 @@
 package archtest
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -36,7 +37,8 @@ type Use struct {
 }
 
 // Load parses the packages of the module at root, without test files, folders
-// named testdata, hidden folders and modules inside of this one.
+// named testdata and hidden folders. Modules inside of this one are read when
+// their path is that of their folder in ours: then they are ours as well.
 func Load(root fs.FS) (Source, error) {
 	source := Source{}
 	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -69,10 +71,19 @@ func skipFolder(root fs.FS, name string) error {
 	if base := path.Base(name); base == "testdata" || base[0] == '.' || base[0] == '_' {
 		return fs.SkipDir
 	}
-	if _, err := fs.Stat(root, path.Join(name, "go.mod")); err == nil {
-		return fs.SkipDir
+	mod, err := fs.ReadFile(root, path.Join(name, "go.mod"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(mod)) {
+		if strings.TrimSpace(line) == "module "+Module+"/"+name {
+			return nil
+		}
+	}
+	return fs.SkipDir
 }
 
 func parse(root fs.FS, name string) (File, error) {

@@ -105,4 +105,3 @@ func (w *work) claim(env Env) (func(), error) {
 		release()
 	}, nil
 }
-

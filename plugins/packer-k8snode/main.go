@@ -1,8 +1,11 @@
+// Packer-plugin-k8snode is k8snode for those who live in Packer: see docs.
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/hashicorp/packer-plugin-sdk/plugin"
 
@@ -14,8 +17,8 @@ import (
 func main() {
 	set := plugin.NewSet()
 	set.SetVersion(version.Plugin())
-	set.RegisterBuilder(plugin.DEFAULT_NAME, new(k8snode.Builder))
-	set.RegisterDatasource("ignition", new(ignition.Datasource))
+	set.RegisterBuilder(plugin.DEFAULT_NAME, &k8snode.Builder{Host: k8snode.Host{Now: time.Now, Environ: os.Environ()}})
+	set.RegisterDatasource("ignition", &ignition.Datasource{Now: time.Now, Rand: rand.Reader})
 	if err := set.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "packer-plugin-k8snode:", err)
 		os.Exit(1)

@@ -18,8 +18,9 @@ import (
 // BuilderID names this builder to post-processors.
 const BuilderID = "k8snode.image"
 
-// Builder bakes node images. Its zero value is ready for Prepare.
+// Builder bakes node images.
 type Builder struct {
+	Host   Host
 	config Config
 }
 
@@ -44,7 +45,7 @@ func (b *Builder) Run(ctx context.Context, ui packersdk.Ui, hook packersdk.Hook)
 		return nil, err
 	}
 	state := new(multistep.BasicStateBag)
-	step := &stepBake{config: b.config, ui: ui, hook: hook}
+	step := &stepBake{config: b.config, host: b.Host, ui: ui, hook: hook}
 	runner := commonsteps.NewRunnerWithPauseFn([]multistep.Step{step}, b.config.PackerConfig, ui, state)
 	runner.Run(ctx, state)
 

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/hashicorp/packer-plugin-sdk/multistep"
 	packersdk "github.com/hashicorp/packer-plugin-sdk/packer"
@@ -23,6 +22,7 @@ import (
 // does not. Packer's -on-error decides about the unpacked root alone.
 type stepBake struct {
 	config Config
+	host   Host
 	ui     packersdk.Ui
 	hook   packersdk.Hook
 
@@ -77,7 +77,7 @@ func (s *stepBake) bake(ctx context.Context) (images.Manifest, error) {
 	}
 	job.Options.RootDir = s.rootDir
 	job.Options.Provision = func(ctx context.Context, root *builder.Root) error { return s.provision(ctx, root) }
-	progress := newProgress(s.ui, time.Now)
+	progress := newProgress(s.ui, s.host.Now)
 	job.Options.Logger, job.Options.Progress = slog.New(handler{ui: s.ui}), progress.fetched
 
 	result, err := builder.Bake(ctx, job.Recipe, job.Sources, job.Options)
@@ -98,13 +98,12 @@ func (s *stepBake) open() (request.Job, func(), error) {
 	dir := c.Cache
 	if dir == "" {
 		var err error
-		if dir, err = os.UserCacheDir(); err != nil {
-			return request.Job{}, nil, fmt.Errorf("cache: %w: name a folder", err)
+		if dir, err = s.host.cacheDir(); err != nil {
+			return request.Job{}, nil, err
 		}
-		dir = filepath.Join(dir, "k8snode")
 	}
 	o := builder.Options{
-		Cache: source.Cache{Dir: dir}, Out: c.OutputDirectory, Env: os.Environ(), Now: time.Now,
+		Cache: source.Cache{Dir: dir}, Out: c.OutputDirectory, Env: s.host.Environ, Now: s.host.Now,
 		Keyring: c.Keyring, Locked: c.Locked, Offline: c.Offline, Jobs: c.Jobs,
 	}
 	if c.Check {
@@ -153,7 +152,7 @@ func (s *stepBake) provision(ctx context.Context, root *builder.Root) error {
 // nobody knows yet.
 func (s *stepBake) hookData() map[string]any {
 	return map[string]any{
-		"ID": "", "Host": "", "User": "root", "ConnType": "chroot", "PackerRunUUID": os.Getenv("PACKER_RUN_UUID"),
+		"ID": "", "Host": "", "User": "root", "ConnType": "chroot", "PackerRunUUID": s.host.getenv("PACKER_RUN_UUID"),
 		dataImageID: "", dataKernel: "", dataKubernetes: "",
 	}
 }

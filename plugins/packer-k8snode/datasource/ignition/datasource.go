@@ -3,9 +3,9 @@
 package ignition
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -56,6 +56,9 @@ type DatasourceOutput struct {
 
 // Datasource renders the config of a node.
 type Datasource struct {
+	// Now and Rand are the clock, and a source of secret bytes.
+	Now    func() time.Time
+	Rand   io.Reader
 	config Config
 }
 
@@ -116,7 +119,7 @@ func (d *Datasource) Execute() (cty.Value, error) {
 	}
 	rendered, err := nodeconfig.Render(nodeconfig.Options{
 		Cluster: spec, Bundle: bundle, Image: image, Node: c.Node,
-		ReportToken: nodeconfig.WithheldToken, Now: time.Now(), Rand: rand.Reader,
+		ReportToken: nodeconfig.WithheldToken, Now: d.Now(), Rand: d.Rand,
 	})
 	if err != nil {
 		return cty.NilVal, err

@@ -226,12 +226,17 @@ func OpenManifest(dir string) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, fmt.Errorf("reading the image: %w; bake one with \"k8snode bake\"", err)
 	}
+	return ParseManifest(path, b)
+}
+
+// ParseManifest reads a manifest; name is that of its file, for messages.
+func ParseManifest(name string, b []byte) (Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal(b, &m); err != nil {
-		return Manifest{}, fmt.Errorf("reading %s: %w", path, err)
+		return Manifest{}, fmt.Errorf("reading %s: %w", name, err)
 	}
 	if m.Kind != ManifestKind || m.APIVersion != APIVersion {
-		return Manifest{}, fmt.Errorf("reading %s: not the manifest of an image of %s", path, APIVersion)
+		return Manifest{}, fmt.Errorf("reading %s: not the manifest of an image of %s", name, APIVersion)
 	}
 	return m, nil
 }

@@ -4,15 +4,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
 	"github.com/k8snode/k8snode/provision/cpio"
+	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
 
@@ -39,15 +43,51 @@ func (s *Server) serveBoot(w http.ResponseWriter, r *http.Request) {
 		s.sendScript(w, body, err)
 		return
 	}
+	if path == loaderPath {
+		s.serveLoader(w)
+		return
+	}
 	if name, ok := strings.CutPrefix(path, "/boot/"); ok {
 		s.serveScript(w, r, name)
 		return
 	}
-	if name, ok := strings.CutPrefix(path, "/artifacts/"+s.opts.Manifest.ID+"/"); ok {
-		s.serveArtifact(w, r, name)
+	if artifact, ok := strings.CutPrefix(path, "/artifacts/"); ok {
+		id, name, _ := strings.Cut(artifact, "/")
+		s.serveArtifact(w, r, id, name)
 		return
 	}
 	http.NotFound(w, r)
+}
+
+// loaderPath is where UEFI firmware that boots by HTTP finds its loader.
+const loaderPath = "/boot/ipxe.efi"
+
+func (s *Server) serveLoader(w http.ResponseWriter) {
+	body, err := s.loader()
+	if err != nil {
+		s.log.Error("boot loader not served", "error", err)
+		http.Error(w, "not available", http.StatusServiceUnavailable)
+		return
+	}
+	send(w, "application/efi", body)
+}
+
+// loader is iPXE out of the current image.
+func (s *Server) loader() ([]byte, error) {
+	image, err := s.opts.Images.Current()
+	if err != nil {
+		return nil, fmt.Errorf("reading the boot loader: %w", err)
+	}
+	a, ok := image.Manifest.Artifact(images.IPXEFile)
+	if !ok {
+		return nil, fmt.Errorf("reading the boot loader: image %q has no %s", image.Manifest.ID, images.IPXEFile)
+	}
+	f, err := openArtifact(image, a)
+	if err != nil {
+		return nil, fmt.Errorf("reading the boot loader: %w", err)
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, a.Size))
 }
 
 // allow answers a request whose method is not one of methods.
@@ -98,7 +138,7 @@ func (s *Server) serveScript(w http.ResponseWriter, r *http.Request, name string
 	var body []byte
 	ok, reason := n.Installable(s.opts.Now())
 	if ok {
-		body, err = s.installScript(m)
+		body, err = s.installScript(m, n.Window.Image)
 	} else {
 		body, err = s.localScript(m, reason)
 	}
@@ -177,13 +217,22 @@ func (s *Server) seed(m machine, token string) ([]byte, error) {
 	return cpio.Archive(cpio.File{Path: api.SeedPath, Mode: 0o600, Data: b})
 }
 
-func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, name string) {
-	a, ok := s.opts.Manifest.Artifact(name)
+func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, id, name string) {
+	image, err := s.opts.Images.Image(id)
+	if errors.Is(err, library.ErrUnknown) {
+		http.NotFound(w, r)
+		return
+	}
+	if err != nil {
+		s.artifactError(w, name, err)
+		return
+	}
+	a, ok := image.Manifest.Artifact(name)
 	if !ok {
 		http.NotFound(w, r)
 		return
 	}
-	f, err := s.image.Open(a.Path)
+	f, err := openArtifact(image, a)
 	if err != nil {
 		s.artifactError(w, name, err)
 		return
@@ -203,6 +252,17 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, name stri
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	// No modification time: the digest alone decides what is current.
 	http.ServeContent(w, r, "", time.Time{}, f)
+}
+
+// openArtifact opens a file of an image through a root, so that not even a
+// symbolic link in the folder leads out of it.
+func openArtifact(image library.Image, a images.Artifact) (*os.File, error) {
+	root, err := os.OpenRoot(image.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Open(a.Path)
 }
 
 func (s *Server) artifactError(w http.ResponseWriter, name string, err error) {

@@ -175,7 +175,7 @@ func TestForwardedForIsNotRead(t *testing.T) {
 
 func TestArtifacts(t *testing.T) {
 	f := newFixture(t, nil)
-	for _, a := range f.opts.Manifest.Artifacts {
+	for _, a := range f.image().Manifest.Artifacts {
 		url := f.boot.URL + "/artifacts/" + imageID + "/" + a.Path
 		content := "content of " + a.Path
 		etag := `"` + a.SHA256 + `"`
@@ -208,15 +208,15 @@ func TestArtifacts(t *testing.T) {
 // A folder that is not that of the manifest is not served as if it were.
 func TestArtifactsOfAnotherBake(t *testing.T) {
 	f := newFixture(t, nil)
-	disk := filepath.Join(f.opts.ImageDir, images.DiskFile)
+	disk := filepath.Join(f.image().Dir, images.DiskFile)
 	writeFile(t, disk, []byte("another length"))
-	kernel := filepath.Join(f.opts.ImageDir, filepath.FromSlash(images.KernelFile))
+	kernel := filepath.Join(f.image().Dir, filepath.FromSlash(images.KernelFile))
 	if err := os.Remove(kernel); err != nil {
 		t.Fatal(err)
 	}
 	outside := filepath.Join(t.TempDir(), "outside")
 	writeFile(t, outside, []byte("content of "+images.InitrdFile))
-	initrd := filepath.Join(f.opts.ImageDir, filepath.FromSlash(images.InitrdFile))
+	initrd := filepath.Join(f.image().Dir, filepath.FromSlash(images.InitrdFile))
 	if err := os.Remove(initrd); err != nil {
 		t.Fatal(err)
 	}

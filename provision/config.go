@@ -161,7 +161,11 @@ func (s *Server) render(ctx context.Context, kept *keptConfig, claim store.Claim
 	if err != nil {
 		return nil, err
 	}
-	body, err := s.opts.Config(ctx, claim.Node, token)
+	image, err := s.opts.Images.Image(claim.Image)
+	if err != nil {
+		return nil, fmt.Errorf("rendering the config of node %q: %w", claim.Node, err)
+	}
+	body, err := s.opts.Config(ctx, ConfigRequest{Node: claim.Node, ReportToken: token, Image: image.Manifest})
 	if err != nil {
 		return nil, fmt.Errorf("rendering the config of node %q: %w", claim.Node, err)
 	}

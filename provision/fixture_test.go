@@ -34,6 +34,7 @@ import (
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/library"
 )
 
 const (
@@ -120,7 +121,7 @@ func authority(t *testing.T) (ca []byte, cert tls.Certificate) {
 func imageFolder(t *testing.T) (string, images.Manifest) {
 	t.Helper()
 	dir := t.TempDir()
-	m := images.Manifest{ID: imageID}
+	m := images.Manifest{APIVersion: images.APIVersion, Kind: images.ManifestKind, ID: imageID}
 	for _, path := range []string{images.KernelFile, images.InitrdFile, images.IPXEFile, images.DiskFile, images.BlockMapFile} {
 		data := []byte("content of " + path)
 		writeFile(t, filepath.Join(dir, filepath.FromSlash(path)), data)
@@ -128,7 +129,27 @@ func imageFolder(t *testing.T) (string, images.Manifest) {
 		m.Artifacts = append(m.Artifacts, images.Artifact{Path: path, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])})
 	}
 	writeFile(t, filepath.Join(dir, "notes.txt"), []byte("not listed"))
+	writeManifest(t, dir, m)
 	return dir, m
+}
+
+func writeManifest(t *testing.T, dir string, m images.Manifest) {
+	t.Helper()
+	b, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, images.ManifestFile), b)
+}
+
+// single is the library of one image.
+func single(t *testing.T, dir string) *library.Library {
+	t.Helper()
+	l, err := library.Single(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func writeFile(t *testing.T, path string, data []byte) {
@@ -162,7 +183,7 @@ type fixture struct {
 
 func options(t *testing.T) provision.Options {
 	t.Helper()
-	dir, manifest := imageFolder(t)
+	dir, _ := imageFolder(t)
 	ca, cert := authority(t)
 	return provision.Options{
 		Inventory: []provision.Machine{
@@ -170,10 +191,10 @@ func options(t *testing.T) provision.Options {
 			{Name: "b", Role: "controlPlane", MAC: "52:54:00:00:00:02", Address: netip.MustParsePrefix("127.0.0.9/8")},
 		},
 		InventoryName: "cluster.yaml",
-		ImageDir:      dir, Manifest: manifest,
-		HTTPURL: "http://127.0.0.1:8080", TLSURL: "https://127.0.0.1:8443",
+		Images:        single(t, dir),
+		HTTPURL:       "http://127.0.0.1:8080", TLSURL: "https://127.0.0.1:8443",
 		CA: ca, Certificate: cert,
-		Config: func(context.Context, string, string) ([]byte, error) { return nil, errors.New("not set") },
+		Config: func(context.Context, provision.ConfigRequest) ([]byte, error) { return nil, errors.New("not set") },
 		Stub:   func(url, token string) ([]byte, error) { return json.Marshal(stub{url, token}) },
 		Now:    func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) },
 		Rand:   randv2.NewChaCha8([32]byte{1}),
@@ -203,7 +224,6 @@ func newFixture(t *testing.T, change func(*provision.Options)) *fixture {
 	t.Cleanup(func() {
 		f.boot.Close()
 		f.api.Close()
-		f.srv.Close()
 		if _, err := audit.Verify(strings.NewReader(f.audit.String())); err != nil {
 			t.Errorf("the audit of the test: %v", err)
 		}
@@ -211,7 +231,8 @@ func newFixture(t *testing.T, change func(*provision.Options)) *fixture {
 	return f
 }
 
-func (f *fixture) render(_ context.Context, node, token string) ([]byte, error) {
+func (f *fixture) render(_ context.Context, r provision.ConfigRequest) ([]byte, error) {
+	node, token := r.Node, r.ReportToken
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rendered++
@@ -270,6 +291,16 @@ func (f *fixture) fromMaybeCut(addr, method, url, token, body string, headers ..
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	return answer{resp.StatusCode, resp.Header, string(b), err}
+}
+
+// image is the current image.
+func (f *fixture) image() library.Image {
+	f.t.Helper()
+	image, err := f.opts.Images.Current()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return image
 }
 
 func (f *fixture) arm() {

@@ -88,11 +88,11 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 		s.deny(w, req.m.Name, req.from, action, err)
 		return
 	}
-	body, err := s.plan(req.m, token)
+	body, err := s.plan(req.m, n.Window.Image, token)
 	if err == nil {
 		err = s.opts.Audit.Record(audit.Event{
 			Node: n.Name, Address: req.from, Action: action, Result: "granted",
-			Detail: "image " + s.opts.Manifest.ID,
+			Detail: "image " + n.Window.Image,
 		})
 	}
 	if err != nil {
@@ -104,7 +104,11 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 }
 
 // plan is the install plan with a stub for the config token.
-func (s *Server) plan(m machine, token string) ([]byte, error) {
+func (s *Server) plan(m machine, id, token string) ([]byte, error) {
+	image, err := s.opts.Images.Image(id)
+	if err != nil {
+		return nil, fmt.Errorf("planning the install of node %q: %w", m.Name, err)
+	}
 	stub, err := s.opts.Stub(s.opts.TLSURL+api.PathConfig, token)
 	if err != nil {
 		return nil, fmt.Errorf("making the stub of node %q: %w", m.Name, err)
@@ -112,16 +116,16 @@ func (s *Server) plan(m machine, token string) ([]byte, error) {
 	if len(stub) == 0 {
 		return nil, fmt.Errorf("making the stub of node %q: it is empty", m.Name)
 	}
-	blockMap, ok := s.opts.Manifest.Artifact(images.BlockMapFile)
+	blockMap, ok := image.Manifest.Artifact(images.BlockMapFile)
 	if !ok {
-		return nil, fmt.Errorf("internal error: image %q has no block map", s.opts.Manifest.ID)
+		return nil, fmt.Errorf("internal error: image %q has no block map", id)
 	}
 	return json.Marshal(api.InstallPlan{
 		Node: m.Name,
 		Image: api.InstallImage{
-			ID:             s.opts.Manifest.ID,
-			DiskURL:        s.artifactURL(images.DiskFile),
-			BlockMapURL:    s.artifactURL(images.BlockMapFile),
+			ID:             id,
+			DiskURL:        s.artifactURL(id, images.DiskFile),
+			BlockMapURL:    s.artifactURL(id, images.BlockMapFile),
 			BlockMapSHA256: blockMap.SHA256,
 		},
 		Disk: m.Disk,

@@ -19,7 +19,7 @@ func TestPlan(t *testing.T) {
 	f := newFixture(t, nil)
 	f.arm()
 	p, s := f.plan(f.seed().Token)
-	blockMap, _ := f.opts.Manifest.Artifact(images.BlockMapFile)
+	blockMap, _ := f.image().Manifest.Artifact(images.BlockMapFile)
 	want := api.InstallPlan{
 		Node: "a",
 		Image: api.InstallImage{

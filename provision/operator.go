@@ -9,6 +9,7 @@ import (
 
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
 
@@ -16,7 +17,7 @@ var _ admin.Backend = (*Server)(nil)
 
 // AdminHandler serves the operator's API. It has no authentication of its own
 // and belongs behind [admin.Listen].
-func (s *Server) AdminHandler() http.Handler { return admin.NewHandler(s) }
+func (s *Server) AdminHandler() http.Handler { return admin.NewHandler(s, operatorImages{s}) }
 
 // Nodes returns what an operator sees, in the order of the inventory.
 func (s *Server) Nodes(ctx context.Context) ([]admin.Node, error) {
@@ -42,21 +43,34 @@ func (s *Server) Arm(ctx context.Context, node string, window time.Duration) (ad
 	if !ok {
 		return admin.Node{}, fmt.Errorf("arming node %q: %w", node, store.ErrUnknownNode)
 	}
+	image, err := s.installable()
+	if err != nil {
+		return admin.Node{}, fmt.Errorf("arming node %q: %w", node, err)
+	}
 	until := s.opts.Now().Add(window)
 	if err := s.opts.Audit.Record(audit.Event{
 		Node: node, Action: "arm", Result: "asked", Detail: "until " + until.UTC().Format(time.RFC3339),
 	}); err != nil {
 		return admin.Node{}, err
 	}
-	n, err := s.gate.Arm(ctx, node, until)
+	n, err := s.gate.Arm(ctx, node, image.Manifest.ID, until)
 	if err != nil {
 		s.failed(node, netip.Addr{}, "arm", err)
 		return admin.Node{}, err
 	}
 	s.configs.drop(node)
-	s.record(audit.Event{Node: node, Action: "arm", Result: "granted", Detail: "install " + n.Window.InstallID})
-	s.log.Info("node armed", "node", node, "until", until)
+	s.record(audit.Event{Node: node, Action: "arm", Result: "granted", Detail: "install " + n.Window.InstallID + ", image " + n.Window.Image})
+	s.log.Info("node armed", "node", node, "until", until, "image", n.Window.Image)
 	return s.view(m, n), nil
+}
+
+// installable returns the image that new installs get.
+func (s *Server) installable() (library.Image, error) {
+	image, err := s.opts.Images.Current()
+	if err != nil {
+		return library.Image{}, err
+	}
+	return image, s.opts.accept(image.Manifest)
 }
 
 // Disarm closes the window of a node.

@@ -11,6 +11,7 @@ import (
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
 
@@ -72,10 +73,13 @@ type Options struct {
 	// an unknown machine names it. Empty: "the cluster document".
 	InventoryName string
 
-	// ImageDir is the output folder of a bake, Manifest what it says of
-	// itself: only the artifacts in it are served.
-	ImageDir string
-	Manifest images.Manifest
+	// Images holds what is installed: of an image only the artifacts in its
+	// manifest are served. A node is armed with the image that is current
+	// then, and keeps it.
+	Images *library.Library
+	// Fits says why an image is not one for this inventory; nil accepts every
+	// one.
+	Fits func(images.Manifest) error
 	// KernelArguments of the installer; nil: see
 	// [DefaultKernelArguments]. They are public.
 	KernelArguments []string
@@ -98,10 +102,9 @@ type Options struct {
 	Certificate tls.Certificate
 	CA          []byte
 
-	// Config renders the Ignition config of a node. The config holds
-	// reportToken, the token of an [api.ReportConfig]. It is called once per
+	// Config renders the Ignition config of a node. It is called once per
 	// delivery, so that it may mint what expires.
-	Config func(ctx context.Context, node, reportToken string) ([]byte, error)
+	Config func(ctx context.Context, r ConfigRequest) ([]byte, error)
 	// Stub makes the Ignition config that fetches url with the bearer token.
 	Stub func(url, token string) ([]byte, error)
 
@@ -117,6 +120,16 @@ type Options struct {
 	Logger *slog.Logger
 	// Audit records every grant and refusal; nil records nothing.
 	Audit *audit.Log
+}
+
+// A ConfigRequest asks for the config of a node.
+type ConfigRequest struct {
+	Node string
+	// ReportToken is the token of an [api.ReportConfig], which the config
+	// holds.
+	ReportToken string
+	// Image is what the node was installed with.
+	Image images.Manifest
 }
 
 // DefaultKernelArguments are those of the installer: run the agent, and show

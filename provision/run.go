@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/netboot"
 )
@@ -30,7 +29,7 @@ func Run(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.Run(ctx), s.Close())
+	return s.Run(ctx)
 }
 
 // part is one listener: serve returns when ctx is done.
@@ -113,16 +112,12 @@ func (s *Server) listen(ctx context.Context) (parts []part, err error) {
 		parts = append(parts, s.httpPart("admin", l, s.apiServer(s.AdminHandler())))
 	}
 	if addr := s.opts.TFTPListen; addr != "" {
-		loader, err := s.image.ReadFile(images.IPXEFile)
-		if err != nil {
-			return parts, fmt.Errorf("reading the boot loader: %w", err)
-		}
 		conn, err := lc.ListenPacket(ctx, "udp", addr)
 		if err != nil {
 			return parts, fmt.Errorf("listening for TFTP: %w", err)
 		}
 		parts = append(parts, part{"tftp", conn.LocalAddr().String(), conn, func(ctx context.Context) error {
-			return netboot.TFTP(ctx, conn, loader, s.log)
+			return netboot.TFTP(ctx, conn, s.loader, s.log)
 		}})
 	}
 	if s.opts.DHCP.Interface != "" {
@@ -201,9 +196,7 @@ func (s *Server) dhcpConfig() netboot.Config {
 			return s.opts.HTTPURL + "/boot/" + s.byMAC[mac.String()].urlMAC() + ".ipxe"
 		},
 	}
-	if _, ok := s.opts.Manifest.Artifact(images.IPXEFile); ok {
-		c.LoaderURL = s.artifactURL(images.IPXEFile)
-	}
+	c.LoaderURL = s.opts.HTTPURL + loaderPath
 	if s.opts.TFTPListen != "" {
 		c.TFTP = s.opts.DHCP.Server
 	}

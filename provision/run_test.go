@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,7 @@ import (
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/library"
 )
 
 // freePort returns a loopback address that nobody uses now.
@@ -107,7 +110,8 @@ func TestEndToEnd(t *testing.T) {
 	var log, trail lockedBuffer
 	opts.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	opts.Audit = audit.New(&trail, opts.Now, audit.Tail{})
-	opts.Config = func(_ context.Context, node, token string) ([]byte, error) {
+	opts.Config = func(_ context.Context, r provision.ConfigRequest) ([]byte, error) {
+		node, token := r.Node, r.ReportToken
 		return fmt.Appendf(nil, `{"ignition":{"version":"3.4.0"},"node":%q,"token":%q}`, node, token), nil
 	}
 
@@ -283,13 +287,10 @@ func TestNewRefuses(t *testing.T) {
 		{"DHCP without an address", func(o *provision.Options) { o.DHCP.Interface = "eth0" }, "DHCP: the server's IPv4 address is required"},
 		{"argument with a line", func(o *provision.Options) { o.KernelArguments = []string{"a\nreboot"} }, `kernel argument "a\nreboot": not allowed in a boot script`},
 		{"argument with a variable", func(o *provision.Options) { o.KernelArguments = []string{"a=${x}"} }, `kernel argument "a=${x}": not allowed in a boot script`},
-		{"image ID", func(o *provision.Options) { o.Manifest.ID = "a/b" }, `image ID "a/b": not a plain name`},
-		{"no kernel", func(o *provision.Options) { o.Manifest.Artifacts = o.Manifest.Artifacts[1:] }, `image "0123abcd" has no pxe/vmlinuz`},
-		{"no loader", func(o *provision.Options) {
-			o.TFTPListen, o.Manifest.Artifacts[2].Path = ":69", "pxe/other"
-		}, "TFTP: the image has no pxe/ipxe.efi"},
-		{"artifact outside", func(o *provision.Options) { o.Manifest.Artifacts[2].Path = "../x" }, `artifact "../x": not a path below the image's folder`},
-		{"no digest", func(o *provision.Options) { o.Manifest.Artifacts[0].SHA256 = "" }, `artifact "pxe/vmlinuz": "" is not a digest`},
+		{"no images", func(o *provision.Options) { o.Images = nil }, "a library of images is required"},
+		{"an image of another cluster", func(o *provision.Options) {
+			o.Fits = func(m images.Manifest) error { return errors.New("image " + m.ID + " does not fit") }
+		}, "image 0123abcd does not fit"},
 		{"name", func(o *provision.Options) { o.Inventory[0].Name = "A b" }, `machine "A b": the name is not an RFC 1123 label`},
 		{"MAC", func(o *provision.Options) { o.Inventory[0].MAC = "52:54" }, `machine "a": "52:54" is not a MAC address`},
 		{"IPv6", func(o *provision.Options) { o.Inventory[0].Address = netip.MustParsePrefix("2001:db8::1/64") }, `machine "a": 2001:db8::1/64 is not an IPv4 address with a prefix length`},
@@ -307,8 +308,17 @@ func TestNewRefuses(t *testing.T) {
 		})
 	}
 	opts := options(t)
-	opts.ImageDir = filepath.Join(t.TempDir(), "none")
-	if _, err := provision.New(context.Background(), opts); err == nil || !strings.HasPrefix(err.Error(), "opening the image's folder: ") {
-		t.Errorf("no folder: %v", err)
+	opts.TFTPListen, opts.Images = ":69", imageWithout(t, images.IPXEFile)
+	if _, err := provision.New(context.Background(), opts); err == nil || err.Error() != prefix+"TFTP: the image has no pxe/ipxe.efi" {
+		t.Errorf("no loader: %v", err)
 	}
+}
+
+// imageWithout is an image that lacks a file.
+func imageWithout(t *testing.T, path string) *library.Library {
+	t.Helper()
+	dir, m := imageFolder(t)
+	m.Artifacts = slices.DeleteFunc(m.Artifacts, func(a images.Artifact) bool { return a.Path == path })
+	writeManifest(t, dir, m)
+	return single(t, dir)
 }

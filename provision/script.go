@@ -50,7 +50,7 @@ func (s *Server) findScript() ([]byte, error) {
 	return script("find.ipxe.tmpl", map[string]any{"URL": s.opts.HTTPURL, "Interfaces": interfaces})
 }
 
-func (s *Server) installScript(m machine) ([]byte, error) {
+func (s *Server) installScript(m machine, image string) ([]byte, error) {
 	args := s.opts.KernelArguments
 	if args == nil {
 		args = DefaultKernelArguments()
@@ -59,16 +59,16 @@ func (s *Server) installScript(m machine) ([]byte, error) {
 	// named first: a kernel that loads the files itself joins them without
 	// padding, and only the seed's size is sure to be a multiple of four.
 	kernel := append([]string{
-		"kernel --name vmlinuz", s.artifactURL(images.KernelFile), "initrd=seed.cpio", "initrd=initrd.img",
+		"kernel --name vmlinuz", s.artifactURL(image, images.KernelFile), "initrd=seed.cpio", "initrd=initrd.img",
 	}, args...)
 	return script("install.ipxe.tmpl", map[string]any{
 		"Node":  m.Name,
-		"Image": s.opts.Manifest.ID,
+		"Image": image,
 		"Tries": fetchTries,
 		"Pause": fetchPause,
 		"Fetches": []fetch{
 			{"kernel", strings.Join(kernel, " ")},
-			{"initrd", "initrd --name initrd.img " + s.artifactURL(images.InitrdFile)},
+			{"initrd", "initrd --name initrd.img " + s.artifactURL(image, images.InitrdFile)},
 			{"seed", "initrd --name seed.cpio " + s.opts.HTTPURL + "/seed/" + m.urlMAC() + ".cpio"},
 		},
 	})
@@ -89,7 +89,7 @@ func (s *Server) unknownScript(mac net.HardwareAddr) ([]byte, error) {
 // plainText matches what must not stand in a line of a script.
 var plainText = regexp.MustCompile(`[^A-Za-z0-9._/ -]`)
 
-// artifactURL is the public URL of an artifact of the image.
-func (s *Server) artifactURL(path string) string {
-	return s.opts.HTTPURL + "/artifacts/" + s.opts.Manifest.ID + "/" + path
+// artifactURL is the public URL of an artifact of an image.
+func (s *Server) artifactURL(image, path string) string {
+	return s.opts.HTTPURL + "/artifacts/" + image + "/" + path
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
-	"os"
 
 	"github.com/k8snode/k8snode/provision/audit"
 	"github.com/k8snode/k8snode/provision/store"
@@ -19,15 +18,13 @@ type Server struct {
 	log      *slog.Logger
 	store    store.Store
 	gate     *store.Gate
-	image    *os.Root
 	machines []machine
 	byMAC    map[string]machine
 	byName   map[string]machine
 	configs  configs
 }
 
-// New checks opts and returns a server; it listens nowhere yet. Close it when
-// it is done with.
+// New checks opts and returns a server; it listens nowhere yet.
 func New(ctx context.Context, opts Options) (*Server, error) {
 	machines, err := opts.validate()
 	if err != nil {
@@ -59,16 +56,8 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if err := s.store.Add(ctx, names...); err != nil {
 		return nil, fmt.Errorf("adding the inventory to the store: %w", err)
 	}
-	// A root, so that not even a symbolic link in the folder leads out of it.
-	s.image, err = os.OpenRoot(opts.ImageDir)
-	if err != nil {
-		return nil, fmt.Errorf("opening the image's folder: %w", err)
-	}
 	return s, nil
 }
-
-// Close releases the image's folder.
-func (s *Server) Close() error { return s.image.Close() }
 
 // node returns the state of one node.
 func (s *Server) node(ctx context.Context, name string) (store.Node, error) {

@@ -5,13 +5,13 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/library"
 )
 
 var (
@@ -62,9 +62,8 @@ func (o Options) validate() ([]machine, error) {
 			problem("kernel argument %q: not allowed in a boot script", a)
 		}
 	}
-	problems = append(problems, checkManifest(o.Manifest)...)
-	if _, ok := o.Manifest.Artifact(images.IPXEFile); o.TFTPListen != "" && !ok {
-		problem("TFTP: the image has no %s", images.IPXEFile)
+	if err := o.checkImage(); err != nil {
+		problems = append(problems, err)
 	}
 	machines, more := checkInventory(o.Inventory)
 	return machines, errors.Join(append(problems, more...)...)
@@ -90,25 +89,32 @@ func authority(ca []byte) error {
 	return err
 }
 
-func checkManifest(m images.Manifest) []error {
-	var problems []error
-	if !plainRE.MatchString(m.ID) {
-		problems = append(problems, fmt.Errorf("image ID %q: not a plain name", m.ID))
+// checkImage checks the current image, if there is one: others are checked when
+// they become it.
+func (o Options) checkImage() error {
+	if o.Images == nil {
+		return errors.New("a library of images is required")
 	}
-	for _, path := range []string{images.KernelFile, images.InitrdFile, images.DiskFile, images.BlockMapFile} {
-		if _, ok := m.Artifact(path); !ok {
-			problems = append(problems, fmt.Errorf("image %q has no %s", m.ID, path))
-		}
+	current, err := o.Images.Current()
+	if errors.Is(err, library.ErrNoCurrent) {
+		return nil
 	}
-	for _, a := range m.Artifacts {
-		if !fs.ValidPath(a.Path) || a.Path == "." {
-			problems = append(problems, fmt.Errorf("artifact %q: not a path below the image's folder", a.Path))
-		}
-		if len(a.SHA256) != 64 || !plainRE.MatchString(a.SHA256) {
-			problems = append(problems, fmt.Errorf("artifact %q: %q is not a digest", a.Path, a.SHA256))
-		}
+	if err != nil {
+		return err
 	}
-	return problems
+	return o.accept(current.Manifest)
+}
+
+// accept says why an image cannot be installed by this server.
+func (o Options) accept(m images.Manifest) error {
+	problems := []error{library.Check(m)}
+	if _, ok := m.Artifact(images.IPXEFile); o.TFTPListen != "" && !ok {
+		problems = append(problems, fmt.Errorf("TFTP: the image has no %s", images.IPXEFile))
+	}
+	if o.Fits != nil {
+		problems = append(problems, o.Fits(m))
+	}
+	return errors.Join(problems...)
 }
 
 func checkInventory(inventory []Machine) ([]machine, []error) {

@@ -63,7 +63,7 @@ webdocs() {
 			name=$(basename "$page" .mdx)
 			mkdir -p "$to/components/${kind##*:}/$name"
 			# The site takes Markdown without front matter.
-			sed '1{/^---$/!q}; 1,/^---$/d' <(sed 1d "$page") >"$to/components/${kind##*:}/$name/README.md"
+			awk 'n >= 2; /^---$/ { n++ }' "$page" >"$to/components/${kind##*:}/$name/README.md"
 		done
 	done
 }

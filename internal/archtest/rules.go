@@ -40,11 +40,13 @@ func K8snode() Rules {
 
 			// Provision.
 			{"provision", []string{
-				"images", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/netboot", "provision/store",
+				"images", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/library", "provision/netboot", "provision/store",
 			}, "serves what it is given: rendering and baking are somebody else's"},
-			{"provision/admin", []string{"provision/api", "provision/store"}, "the operator's side of the server"},
+			{"provision/admin", []string{"provision/api", "provision/library", "provision/store"}, "the operator's side of the server"},
 			{"provision/audit", []string{"provision/api"}, "a log of deliveries"},
 			{"provision/cpio", nil, "one file format"},
+			{"provision/library", []string{"images", "internal/atomicfile"}, "images in a folder, whoever serves them"},
+			{"provision/publish", []string{"images", "provision/library"}, "sends an image, to a server or into a folder"},
 			{"provision/netboot", []string{"provision/api"}, "DHCP and TFTP know no nodes"},
 			{"provision/store", []string{"provision/api"}, "state, by the words of the API"},
 			{"provision/store/storetest", []string{"provision/api", "provision/store"}, "the behaviour test of every store"},
@@ -79,9 +81,13 @@ func K8snode() Rules {
 			{"plugins/packer-k8snode", []string{"plugins/packer-k8snode/..."}, "main registers the components, nothing else"},
 			{"plugins/packer-k8snode/agent", []string{"builder/source"}, "the program for images, inside the plugin"},
 			{"plugins/packer-k8snode/builder/k8snode", []string{
-				"builder", "builder/chroot", "builder/request", "builder/source", "images", "internal/report", "plugins/packer-k8snode/agent",
+				"builder", "builder/chroot", "builder/request", "builder/source", "images", "internal/report", "plugins/packer-k8snode/agent", "plugins/packer-k8snode/uilog",
 			}, "a thin wrapper over builder"},
 			{"plugins/packer-k8snode/datasource/ignition", []string{"butane/cluster", "internal/nodeconfig"}, "a thin wrapper over the boot side"},
+			{"plugins/packer-k8snode/post-processor/publish", []string{
+				"images", "provision/admin", "provision/library", "provision/publish", "plugins/packer-k8snode/uilog",
+			}, "a thin wrapper over publishing"},
+			{"plugins/packer-k8snode/uilog", nil, "a leaf: log lines for Packer"},
 			{"plugins/packer-k8snode/version", nil, "a leaf"},
 			{"plugins/packer-k8snode/acceptance", nil, "tests of the whole, from outside"},
 

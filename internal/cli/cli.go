@@ -84,7 +84,7 @@ imaged again.
 	})
 	root.AddCommand(
 		newLock(env), newFetch(env), newPlan(env), newBake(env), newVerify(env), newBoot(env), newSecrets(env), newRender(env), newServe(env),
-		newArm(env), newDisarm(env), newNodes(env), newKubeconfig(env),
+		newPublish(env), newImages(env), newArm(env), newDisarm(env), newNodes(env), newKubeconfig(env),
 	)
 	// Cobra would add its own at the end, behind the checks.
 	root.SetHelpCommand(newHelp(root))

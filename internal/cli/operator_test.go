@@ -66,7 +66,7 @@ func (s *server) start(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: admin.NewHandler(s), ReadHeaderTimeout: time.Second}
+	srv := &http.Server{Handler: admin.NewHandler(s, nil), ReadHeaderTimeout: time.Second}
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 	return socket

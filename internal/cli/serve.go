@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -18,11 +19,12 @@ import (
 	"github.com/k8snode/k8snode/internal/nodeconfig"
 	"github.com/k8snode/k8snode/provision"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/library"
 )
 
 type serveFlags struct {
 	clusterFlags
-	image, iface, socket, audit string
+	image, images, iface, socket, audit string
 }
 
 func newServe(env Env) *cobra.Command {
@@ -33,6 +35,10 @@ func newServe(env Env) *cobra.Command {
 		Long: `Serve the machines of one network: DHCP and TFTP for those of the cluster document,
 boot scripts and the image by HTTP, install plans and configs by TLS.
 
+With --images it serves a folder of images: "k8snode publish" uploads one, and
+"k8snode images activate" makes it what is installed from then on. A node that is
+armed keeps the image that was active then.
+
 It is closed until "k8snode arm" opens a window. Windows are kept in memory: after
 a restart all are closed.`,
 		Example: `  k8snode serve --cluster cluster.yaml --secrets secrets.age --passphrase-file passphrase \
@@ -40,7 +46,9 @@ a restart all are closed.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd.Context(), env, f) },
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&f.image, "image", "out/node", "folder of the baked image")
+	cmd.Flags().StringVar(&f.image, "image", "", "folder of the one image to serve (default out/node)")
+	cmd.Flags().StringVar(&f.images, "images", "", "folder of images, to which \"k8snode publish\" adds while the server runs")
+	cmd.MarkFlagsMutuallyExclusive("image", "images")
 	cmd.Flags().StringVar(&f.iface, "interface", "", "interface to serve DHCP and TFTP on (default: neither)")
 	cmd.Flags().StringVar(&f.audit, "audit", "audit.jsonl", "file that records every grant and refusal")
 	addSocket(cmd, &f.socket)
@@ -52,12 +60,11 @@ func runServe(ctx context.Context, env Env, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := nodeconfig.OpenImage(f.image, c)
+	opts, err := serveOptions(env, c, bundle, f)
 	if err != nil {
 		return err
 	}
-	opts, err := serveOptions(env, c, bundle, manifest, f)
-	if err != nil {
+	if opts.Images, err = f.library(); err != nil {
 		return err
 	}
 	log, closeLog, err := openAudit(f.audit, env)
@@ -69,7 +76,18 @@ func runServe(ctx context.Context, env Env, f serveFlags) error {
 	return provision.Run(ctx, opts)
 }
 
-func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, m images.Manifest, f serveFlags) (provision.Options, error) {
+// library is what the flags name: many images, or one.
+func (f serveFlags) library() (*library.Library, error) {
+	if f.images != "" {
+		return library.Open(f.images)
+	}
+	if f.image == "" {
+		f.image = filepath.Join("out", "node")
+	}
+	return library.Single(f.image)
+}
+
+func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, f serveFlags) (provision.Options, error) {
 	spec := c.Spec
 	address, err := netip.ParseAddr(spec.Provision.Address)
 	if err != nil {
@@ -85,8 +103,7 @@ func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, m images.Manife
 	}
 	opts := provision.Options{
 		InventoryName: f.cluster,
-		ImageDir:      f.image,
-		Manifest:      m,
+		Fits:          func(m images.Manifest) error { return nodeconfig.Fits("image "+m.ID, m, c) },
 		HTTPURL:       nodeconfig.HTTPURL(c),
 		TLSURL:        nodeconfig.TLSURL(c),
 		HTTPListen:    nodeconfig.HostPort(c, spec.Provision.HTTPPort),
@@ -94,9 +111,9 @@ func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, m images.Manife
 		AdminSocket:   f.socket,
 		Certificate:   certificate,
 		CA:            []byte(bundle.Provision.Certificate),
-		Config: func(_ context.Context, node, token string) ([]byte, error) {
+		Config: func(_ context.Context, r provision.ConfigRequest) ([]byte, error) {
 			config, err := nodeconfig.Render(nodeconfig.Options{
-				Cluster: c, Bundle: bundle, Image: m, Node: node, ReportToken: token, Now: env.Now(), Rand: env.Rand,
+				Cluster: c, Bundle: bundle, Image: r.Image, Node: r.Node, ReportToken: r.ReportToken, Now: env.Now(), Rand: env.Rand,
 			})
 			return config.Ignition.Bytes(), err
 		},

@@ -44,11 +44,17 @@ func Load(clusterFile, secretsFile string, passphrase func() (string, error)) (c
 // Fits checks that an image is one of the cluster's Kubernetes. The image is
 // named in the error as it is given here.
 func Fits(image string, m images.Manifest, c cluster.Cluster) error {
-	if m.Kubernetes != c.Spec.Kubernetes.Version {
-		return fmt.Errorf("%s has Kubernetes %s, the cluster document asks for %s: correct spec.kubernetes.version, or bake another image",
-			image, m.Kubernetes, c.Spec.Kubernetes.Version)
+	have := m.Kubernetes
+	if have == c.Spec.Kubernetes.Version {
+		return nil
 	}
-	return nil
+	if have == "" {
+		have = "no Kubernetes"
+	} else {
+		have = "Kubernetes " + have
+	}
+	return fmt.Errorf("%s has %s, the cluster document asks for %s: correct spec.kubernetes.version, or bake another image",
+		image, have, c.Spec.Kubernetes.Version)
 }
 
 // OpenImage reads the manifest of a baked image that fits the cluster.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/k8snode/k8snode/plugins/packer-k8snode/builder/k8snode"
 	"github.com/k8snode/k8snode/plugins/packer-k8snode/datasource/ignition"
+	"github.com/k8snode/k8snode/plugins/packer-k8snode/post-processor/publish"
 	"github.com/k8snode/k8snode/plugins/packer-k8snode/version"
 )
 
@@ -19,6 +20,7 @@ func main() {
 	set.SetVersion(version.Plugin())
 	set.RegisterBuilder(plugin.DEFAULT_NAME, &k8snode.Builder{Host: k8snode.Host{Now: time.Now, Environ: os.Environ()}})
 	set.RegisterDatasource("ignition", &ignition.Datasource{Now: time.Now, Rand: rand.Reader})
+	set.RegisterPostProcessor("publish", new(publish.PostProcessor))
 	if err := set.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "packer-plugin-k8snode:", err)
 		os.Exit(1)

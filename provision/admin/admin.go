@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/provision/api"
+	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
 
@@ -67,11 +68,38 @@ type armRequest struct {
 
 type errorBody struct {
 	Error string `json:"error"`
+	// Code names the sentinel that the error wraps.
+	Code string `json:"code,omitempty"`
 }
 
-// NewHandler serves b.
-func NewHandler(b Backend) http.Handler {
+// errOffset stands for a [library.OffsetError], which is more than a sentinel.
+var errOffset = errors.New("the bytes are for another place")
+
+// sentinels are the errors that keep their meaning on the way to the client.
+func sentinels() []sentinel {
+	return []sentinel{
+		{"unknown-node", http.StatusNotFound, store.ErrUnknownNode},
+		{"impossible-window", http.StatusBadRequest, store.ErrWindow},
+		{"unknown-image", http.StatusNotFound, library.ErrUnknown},
+		{"no-active-image", http.StatusConflict, library.ErrNoCurrent},
+		{"active-image", http.StatusConflict, library.ErrCurrent},
+		{"one-image", http.StatusConflict, library.ErrSingle},
+		{"offset", http.StatusConflict, errOffset},
+	}
+}
+
+type sentinel struct {
+	code   string
+	status int
+	err    error
+}
+
+// NewHandler serves b, and the images of l unless that is nil.
+func NewHandler(b Backend, l Library) http.Handler {
 	mux := http.NewServeMux()
+	if l != nil {
+		handleImages(mux, l)
+	}
 	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, r *http.Request) {
 		nodes, err := b.Nodes(r.Context())
 		answer(w, nodes, err)
@@ -79,7 +107,7 @@ func NewHandler(b Backend) http.Handler {
 	mux.HandleFunc("POST /nodes/{name}/arm", func(w http.ResponseWriter, r *http.Request) {
 		window, err := readWindow(http.MaxBytesReader(w, r.Body, maxBody))
 		if err != nil {
-			write(w, http.StatusBadRequest, errorBody{err.Error()})
+			write(w, http.StatusBadRequest, errorBody{Error: err.Error()})
 			return
 		}
 		n, err := b.Arm(r.Context(), r.PathValue("name"), window)
@@ -107,16 +135,20 @@ func readWindow(r io.Reader) (time.Duration, error) {
 }
 
 func answer(w http.ResponseWriter, v any, err error) {
-	switch {
-	case err == nil:
+	if err == nil {
 		write(w, http.StatusOK, v)
-	case errors.Is(err, store.ErrUnknownNode):
-		write(w, http.StatusNotFound, errorBody{err.Error()})
-	case errors.Is(err, store.ErrWindow):
-		write(w, http.StatusBadRequest, errorBody{err.Error()})
-	default:
-		write(w, http.StatusInternalServerError, errorBody{err.Error()})
+		return
 	}
+	if offset := (*library.OffsetError)(nil); errors.As(err, &offset) {
+		err = &remoteError{err.Error(), errOffset}
+	}
+	for _, s := range sentinels() {
+		if errors.Is(err, s.err) {
+			write(w, s.status, errorBody{err.Error(), s.code})
+			return
+		}
+	}
+	write(w, http.StatusInternalServerError, errorBody{Error: err.Error()})
 }
 
 func write(w http.ResponseWriter, status int, v any) {
@@ -137,11 +169,10 @@ func readError(status int, body []byte) error {
 	if err := json.Unmarshal(body, &e); err != nil || e.Error == "" {
 		return fmt.Errorf("the server answered %d: %s", status, strings.TrimSpace(string(body)))
 	}
-	if status == http.StatusNotFound {
-		return &remoteError{e.Error, store.ErrUnknownNode}
-	}
-	if status == http.StatusBadRequest {
-		return &remoteError{e.Error, store.ErrWindow}
+	for _, s := range sentinels() {
+		if e.Code == s.code {
+			return &remoteError{e.Error, s.err}
+		}
 	}
 	return errors.New(e.Error)
 }

@@ -53,7 +53,7 @@ func start(t *testing.T, b admin.Backend) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: admin.NewHandler(b), ReadHeaderTimeout: time.Second}
+	srv := &http.Server{Handler: admin.NewHandler(b, nil), ReadHeaderTimeout: time.Second}
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 	return path

@@ -30,7 +30,8 @@ func NewClient(path string) *Client {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 		// A tool makes a request or two: no connection is worth keeping.
-		DisableKeepAlives: true,
+		DisableKeepAlives:     true,
+		ExpectContinueTimeout: 10 * time.Second,
 	}}}
 }
 

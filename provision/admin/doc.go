@@ -2,8 +2,8 @@
 // server on the same machine: JSON over HTTP on a unix socket.
 //
 // The flow: the server opens the socket with [Listen] and serves
-// [NewHandler]; the tool makes a [Client] and calls the same three methods:
-// list the nodes, arm one, disarm one.
+// [NewHandler]; the tool makes a [Client] and calls the same methods: those of
+// [Backend] for nodes, those of [Library] for images.
 //
 // Promises: the socket has mode 0600 in a folder that only its owner can
 // enter, and a folder that others can enter is refused; nothing of the API is

@@ -46,7 +46,9 @@ func serve(t *testing.T, run func(ctx context.Context) error) {
 func TestTFTP(t *testing.T) {
 	loader := bytes.Repeat([]byte("0123456789abcdef"), 5000)
 	conn := listen(t)
-	serve(t, func(ctx context.Context) error { return netboot.TFTP(ctx, conn, loader, nil) })
+	serve(t, func(ctx context.Context) error {
+		return netboot.TFTP(ctx, conn, func() ([]byte, error) { return loader, nil }, nil)
+	})
 
 	for _, name := range []string{"ipxe.efi", "/ipxe.efi"} {
 		client, err := tftp.NewClient(conn.LocalAddr().String())
@@ -71,7 +73,9 @@ func TestTFTP(t *testing.T) {
 
 func TestTFTPRefuses(t *testing.T) {
 	conn := listen(t)
-	serve(t, func(ctx context.Context) error { return netboot.TFTP(ctx, conn, []byte("loader"), nil) })
+	serve(t, func(ctx context.Context) error {
+		return netboot.TFTP(ctx, conn, func() ([]byte, error) { return []byte("loader"), nil }, nil)
+	})
 	client, err := tftp.NewClient(conn.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)

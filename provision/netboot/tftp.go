@@ -3,6 +3,7 @@ package netboot
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,9 +15,9 @@ import (
 	"github.com/pin/tftp/v3"
 )
 
-// TFTP serves loader as [BootFile], and nothing else, on conn until ctx is
-// done, and closes conn. A nil log discards.
-func TFTP(ctx context.Context, conn net.PacketConn, loader []byte, log *slog.Logger) error {
+// TFTP serves what load returns as [BootFile], and nothing else, on conn until
+// ctx is done, and closes conn. A nil log discards.
+func TFTP(ctx context.Context, conn net.PacketConn, load func() ([]byte, error), log *slog.Logger) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -30,6 +31,11 @@ func TFTP(ctx context.Context, conn net.PacketConn, loader []byte, log *slog.Log
 		if strings.TrimPrefix(name, "/") != BootFile {
 			log.Info("tftp request refused", "address", peer, "file", name)
 			return fmt.Errorf("opening %q: %w", name, os.ErrNotExist)
+		}
+		loader, err := load()
+		if err != nil {
+			log.Error("tftp request failed", "address", peer, "error", err)
+			return errors.New("not available")
 		}
 		if ok {
 			out.SetSize(int64(len(loader)))

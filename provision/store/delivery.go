@@ -18,6 +18,8 @@ var ErrBackward = errors.New("a phase only moves forward")
 type Claim struct {
 	Node      string
 	InstallID string
+	// Image is the ID of what the node was installed with.
+	Image string
 	// SHA256 and Completed are of an earlier delivery to the same reader:
 	// whoever holds those bytes still must send exactly them. Once Completed
 	// is set, no others may be sent.
@@ -61,6 +63,7 @@ func (g *Gate) Claim(ctx context.Context, token string, from netip.Addr) (Claim,
 	return Claim{
 		Node:      n.Name,
 		InstallID: n.Window.InstallID,
+		Image:     n.Window.Image,
 		SHA256:    n.Delivery.SHA256,
 		Completed: !n.Delivery.Completed.IsZero(),
 		Until:     g.claimEnd(n),

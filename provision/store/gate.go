@@ -77,9 +77,10 @@ func NewGate(s Store, opts GateOptions) (*Gate, error) {
 	return &Gate{store: s, opts: opts}, nil
 }
 
-// Arm opens an install window for node. It begins a new install: whatever was
-// minted or delivered for an earlier one is worth nothing from now on.
-func (g *Gate) Arm(ctx context.Context, node string, until time.Time) (Node, error) {
+// Arm opens a window in which node is installed with an image. It begins a new
+// install: whatever was minted or delivered for an earlier one is worth nothing
+// from now on.
+func (g *Gate) Arm(ctx context.Context, node, image string, until time.Time) (Node, error) {
 	now := g.opts.Now()
 	if !until.After(now) {
 		return Node{}, fmt.Errorf("%w: it ends before it begins", ErrWindow)
@@ -96,7 +97,7 @@ func (g *Gate) Arm(ctx context.Context, node string, until time.Time) (Node, err
 			Name:        n.Name,
 			Phase:       api.PhaseArmed,
 			Reached:     api.PhaseArmed,
-			Window:      Window{InstallID: hex.EncodeToString(id[:]), Opened: now, Until: until},
+			Window:      Window{InstallID: hex.EncodeToString(id[:]), Image: image, Opened: now, Until: until},
 			Refused:     n.Refused,
 			LastRefusal: n.LastRefusal,
 		}

@@ -36,9 +36,11 @@ type Node struct {
 // Window is an install window.
 type Window struct {
 	// InstallID names the install; it is new with every Arm.
-	InstallID string    `json:"installID"`
-	Opened    time.Time `json:"opened"`
-	Until     time.Time `json:"until"`
+	InstallID string `json:"installID"`
+	// Image is the ID of what is installed.
+	Image  string    `json:"image"`
+	Opened time.Time `json:"opened"`
+	Until  time.Time `json:"until"`
 	// Plans counts the plans that were fetched in the window.
 	Plans int `json:"plans"`
 	// Held is set when the machine installs again and again.

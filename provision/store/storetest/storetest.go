@@ -177,7 +177,7 @@ func install(t *testing.T, s store.Store) {
 			t.Fatalf("%s: %v", step, err)
 		}
 	}
-	_, err = gate.Arm(ctx, "a", now.Add(time.Hour))
+	_, err = gate.Arm(ctx, "a", "image", now.Add(time.Hour))
 	must("Arm", err)
 	token, err := gate.Seed(ctx, "a", here)
 	must("Seed", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/k8snode/k8snode/builder/source"
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/plugins/packer-k8snode/agent"
+	"github.com/k8snode/k8snode/plugins/packer-k8snode/uilog"
 )
 
 // stepBake is the build: one step, since a bake is one thing that happens or
@@ -78,7 +79,7 @@ func (s *stepBake) bake(ctx context.Context) (images.Manifest, error) {
 	job.Options.RootDir = s.rootDir
 	job.Options.Provision = func(ctx context.Context, root *builder.Root) error { return s.provision(ctx, root) }
 	progress := newProgress(s.ui, s.host.Now)
-	job.Options.Logger, job.Options.Progress = slog.New(handler{ui: s.ui}), progress.fetched
+	job.Options.Logger, job.Options.Progress = slog.New(uilog.New(s.ui)), progress.fetched
 
 	result, err := builder.Bake(ctx, job.Recipe, job.Sources, job.Options)
 	if err != nil {

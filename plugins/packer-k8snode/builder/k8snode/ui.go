@@ -1,10 +1,7 @@
 package k8snode
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,57 +9,6 @@ import (
 
 	"github.com/k8snode/k8snode/builder"
 )
-
-// handler writes what the builder logs to Packer's UI: a line for each step
-// that is done, and warnings as errors, which Packer shows in red.
-type handler struct {
-	ui    packersdk.Ui
-	attrs string
-}
-
-// Enabled leaves out what is for debugging.
-func (h handler) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelInfo }
-
-// Handle writes one line.
-func (h handler) Handle(_ context.Context, r slog.Record) error {
-	var step string
-	var took time.Duration
-	var rest strings.Builder
-	rest.WriteString(h.attrs)
-	r.Attrs(func(a slog.Attr) bool {
-		switch a.Key {
-		case "step":
-			step = a.Value.String()
-		case "took":
-			took, _ = a.Value.Any().(time.Duration)
-		default:
-			rest.WriteString(text(a))
-		}
-		return true
-	})
-	switch {
-	case r.Message == "done" && step != "":
-		h.ui.Sayf("%7.1f s  %s", took.Seconds(), step)
-	case r.Level >= slog.LevelWarn:
-		h.ui.Error(r.Message + rest.String())
-	default:
-		h.ui.Say(r.Message + rest.String())
-	}
-	return nil
-}
-
-// WithAttrs adds to every line.
-func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	for _, a := range attrs {
-		h.attrs += text(a)
-	}
-	return h
-}
-
-// WithGroup changes nothing: the builder has no groups.
-func (h handler) WithGroup(string) slog.Handler { return h }
-
-func text(a slog.Attr) string { return fmt.Sprintf(" %s=%v", a.Key, a.Value) }
 
 // progressEvery is how often a fetch says how far it is: a line that moves is
 // not to be had in Packer's UI.

@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/k8snode/k8snode/provision/admin"
+	"github.com/k8snode/k8snode/provision/library"
+	"github.com/k8snode/k8snode/provision/publish"
+)
+
+func newPublish(env Env) *cobra.Command {
+	var socket, to string
+	var activate bool
+	cmd := &cobra.Command{
+		Use:   "publish DIR",
+		Short: "Send a baked image to a running server, or into a folder that one serves",
+		Long: `Send the image in a folder to "k8snode serve --images". What is there already is not
+sent: an upload that broke off goes on where it ended, and files that another
+image has are linked. The server checks every file before the image appears.
+
+disk.raw stays where it is: disk.raw.zst has the same bytes.`,
+		Example: `  k8snode publish out/node --activate
+  k8snode publish out/node --to /srv/images`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("%s needs the folder of an image", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o := publish.Options{Logger: env.logger()}
+			if activate {
+				o.After = publish.Activate
+			}
+			return runPublish(cmd.Context(), env, args[0], publishTo{socket, to}, o)
+		},
+	}
+	addSocket(cmd, &socket)
+	cmd.Flags().StringVar(&to, "to", "", "folder of images to publish into, without a server")
+	cmd.Flags().BoolVar(&activate, "activate", false, "make it the image that new installs get")
+	cmd.MarkFlagsMutuallyExclusive("socket", "to")
+	return cmd
+}
+
+type publishTo struct{ socket, folder string }
+
+func runPublish(ctx context.Context, env Env, dir string, to publishTo, o publish.Options) error {
+	var target publish.Target = admin.NewClient(to.socket)
+	if to.folder != "" {
+		l, err := library.Open(to.folder)
+		if err != nil {
+			return err
+		}
+		target = l
+	}
+	m, err := publish.Image(ctx, dir, target, o)
+	if err != nil {
+		return reached(to.socket, err)
+	}
+	fmt.Fprintln(env.Stdout, m.ID)
+	return nil
+}
+
+func newImages(env Env) *cobra.Command {
+	var socket, output string
+	cmd := &cobra.Command{
+		Use:     "images",
+		Short:   "Show, activate and remove the images of a running server",
+		Example: "  k8snode images list\n  k8snode images activate 3f2a\n  k8snode images remove 3f2a",
+	}
+	list := &cobra.Command{
+		Use:     "list",
+		Short:   "Show the images of a running server",
+		Example: "  k8snode images list\n  k8snode images list -o json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "table" && output != "json" {
+				return &usageError{fmt.Sprintf("there is no output %q", output), "use -o table or -o json"}
+			}
+			all, err := admin.NewClient(socket).Images(cmd.Context())
+			if err != nil {
+				return reached(socket, err)
+			}
+			if output == "json" {
+				e := json.NewEncoder(env.Stdout)
+				e.SetIndent("", "  ")
+				return e.Encode(all)
+			}
+			return printImages(env.Stdout, all)
+		},
+	}
+	list.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	addSocket(list, &socket)
+	cmd.AddCommand(list,
+		imageVerb(env, imageAction{
+			verb: "activate", short: "Make an image the one that new installs get",
+			long: "Make an image the one that new installs get. A node that is armed keeps the image that it was armed with.",
+			do:   (*admin.Client).Activate,
+		}),
+		imageVerb(env, imageAction{
+			verb: "remove", short: "Remove an image from a running server",
+			long: "Remove an image from a running server. The active image, and one that a node is armed with, stay.",
+			do:   (*admin.Client).Remove,
+		}))
+	return cmd
+}
+
+type imageAction struct {
+	verb, short, long string
+	do                func(c *admin.Client, ctx context.Context, id string) error
+}
+
+func imageVerb(env Env, a imageAction) *cobra.Command {
+	var socket string
+	cmd := &cobra.Command{
+		Use: a.verb + " ID", Short: a.short, Long: a.long + "\n\nThe beginning of an ID is enough, if only one image has it.",
+		Example: "  k8snode images " + a.verb + " 3f2a",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("%s needs the ID of an image", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client := admin.NewClient(socket)
+			all, err := client.Images(cmd.Context())
+			if err != nil {
+				return reached(socket, err)
+			}
+			id, err := imageID(all, args[0])
+			if err != nil {
+				return err
+			}
+			if err := a.do(client, cmd.Context(), id); err != nil {
+				return err
+			}
+			fmt.Fprintln(env.Stdout, id)
+			return nil
+		},
+	}
+	addSocket(cmd, &socket)
+	return cmd
+}
+
+// imageID finds the one image whose ID begins so.
+func imageID(all []admin.Image, prefix string) (string, error) {
+	var found []string
+	for _, i := range all {
+		if strings.HasPrefix(i.ID, prefix) {
+			found = append(found, i.ID)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", fmt.Errorf("there is no image %s: see \"k8snode images list\"", prefix)
+	}
+	return "", fmt.Errorf("%s is the beginning of several images: %s", prefix, strings.Join(found, ", "))
+}
+
+func printImages(w io.Writer, all []admin.Image) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tNAME\tKUBERNETES\tKERNEL\tSIZE\tACTIVE")
+	for _, i := range all {
+		active := ""
+		if i.Active {
+			active = "yes"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Name, i.Kubernetes, i.Kernel, size(i.Size), active)
+	}
+	return t.Flush()
+}

@@ -1,0 +1,151 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/k8snode/k8snode/provision/library"
+)
+
+// offsetHeader says where the bytes of a request belong, and in an answer where
+// those of the next one do.
+const offsetHeader = "Upload-Offset"
+
+// An Image is what an operator sees of an image.
+type Image struct {
+	ID         string `json:"id"`
+	Name       string `json:"name"`
+	Kernel     string `json:"kernel"`
+	Kubernetes string `json:"kubernetes,omitempty"`
+	// Size is of all files that are served, in bytes.
+	Size int64 `json:"size"`
+	// Active says that new installs get it.
+	Active bool `json:"active,omitempty"`
+	// Provisioned counts the files that no lock covers.
+	Provisioned int `json:"provisioned,omitempty"`
+}
+
+// Library is the part of a [Backend] that keeps images. Errors wrap those of
+// package library.
+type Library interface {
+	Images(ctx context.Context) ([]Image, error)
+	Begin(ctx context.Context, manifest []byte) (library.Upload, error)
+	Append(ctx context.Context, id, path string, offset int64, content io.Reader) (int64, error)
+	Commit(ctx context.Context, id string) error
+	Activate(ctx context.Context, id string) error
+	Remove(ctx context.Context, id string) error
+}
+
+// handleImages adds the part of the API that is about images.
+func handleImages(mux *http.ServeMux, b Library) {
+	mux.HandleFunc("GET /images", func(w http.ResponseWriter, r *http.Request) {
+		all, err := b.Images(r.Context())
+		answer(w, all, err)
+	})
+	mux.HandleFunc("POST /images", func(w http.ResponseWriter, r *http.Request) {
+		manifest, err := io.ReadAll(http.MaxBytesReader(w, r.Body, library.MaxManifest))
+		if err != nil {
+			write(w, http.StatusBadRequest, errorBody{Error: fmt.Sprintf("reading the manifest: %v", err)})
+			return
+		}
+		upload, err := b.Begin(r.Context(), manifest)
+		answer(w, upload, err)
+	})
+	mux.HandleFunc("PATCH /images/{id}/files/{path...}", func(w http.ResponseWriter, r *http.Request) {
+		offset, err := strconv.ParseInt(r.Header.Get(offsetHeader), 10, 64)
+		if err != nil || offset < 0 {
+			write(w, http.StatusBadRequest, errorBody{Error: "the header " + offsetHeader + " is not a number of bytes"})
+			return
+		}
+		// An upload takes its time: whoever is at the socket may have it.
+		rc := http.NewResponseController(w)
+		if err := errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})); err != nil {
+			write(w, http.StatusInternalServerError, errorBody{Error: err.Error()})
+			return
+		}
+		have, err := b.Append(r.Context(), r.PathValue("id"), r.PathValue("path"), offset, r.Body)
+		w.Header().Set(offsetHeader, strconv.FormatInt(have, 10))
+		answer(w, struct{}{}, err)
+	})
+	for verb, do := range map[string]func(context.Context, string) error{"commit": b.Commit, "activate": b.Activate} {
+		mux.HandleFunc("POST /images/{id}/"+verb, func(w http.ResponseWriter, r *http.Request) {
+			answer(w, struct{}{}, do(r.Context(), r.PathValue("id")))
+		})
+	}
+	mux.HandleFunc("DELETE /images/{id}", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, struct{}{}, b.Remove(r.Context(), r.PathValue("id")))
+	})
+}
+
+var _ Library = (*Client)(nil)
+
+// Images returns every image that is served.
+func (c *Client) Images(ctx context.Context) ([]Image, error) {
+	var all []Image
+	err := c.do(ctx, http.MethodGet, "/images", nil, &all)
+	return all, err
+}
+
+// Begin begins to publish an image, or goes on with it.
+func (c *Client) Begin(ctx context.Context, manifest []byte) (library.Upload, error) {
+	var upload library.Upload
+	err := c.do(ctx, http.MethodPost, "/images", json.RawMessage(manifest), &upload)
+	return upload, err
+}
+
+// Append sends bytes of a file.
+func (c *Client) Append(ctx context.Context, id, path string, offset int64, content io.Reader) (int64, error) {
+	// Not the file's own type: a client that knows it would close it.
+	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, "http://admin/images/"+url.PathEscape(id)+"/files/"+path, io.NopCloser(content))
+	if err != nil {
+		return 0, fmt.Errorf("making a request to the provisioning server: %w", err)
+	}
+	req.Header.Set(offsetHeader, strconv.FormatInt(offset, 10))
+	// A server that does not want these bytes says so before they are sent.
+	req.Header.Set("Expect", "100-continue")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("sending %s: %w", path, err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return 0, fmt.Errorf("reading the provisioning server's answer: %w", err)
+	}
+	have, err := strconv.ParseInt(resp.Header.Get(offsetHeader), 10, 64)
+	if err != nil {
+		have = 0
+	}
+	if resp.StatusCode == http.StatusOK {
+		return have, nil
+	}
+	err = readError(resp.StatusCode, b)
+	if errors.Is(err, errOffset) {
+		return have, &library.OffsetError{Path: path, Have: have}
+	}
+	return have, err
+}
+
+// Commit lets an image appear.
+func (c *Client) Commit(ctx context.Context, id string) error {
+	return c.image(ctx, "POST", id, "/commit")
+}
+
+// Activate makes an image the one that new installs get.
+func (c *Client) Activate(ctx context.Context, id string) error {
+	return c.image(ctx, "POST", id, "/activate")
+}
+
+// Remove removes an image.
+func (c *Client) Remove(ctx context.Context, id string) error { return c.image(ctx, "DELETE", id, "") }
+
+func (c *Client) image(ctx context.Context, method, id, verb string) error {
+	return c.do(ctx, method, "/images/"+url.PathEscape(id)+verb, nil, new(struct{}))
+}

@@ -1,0 +1,255 @@
+// Package publish sends a baked image to where it is served from: a running
+// server, or a folder that one serves.
+//
+// [Image] sends the manifest, asks what is missing, sends that from where it
+// ended the last time, and lets the image appear. A connection that breaks is
+// tried again, and so is the whole, at any time: nothing is sent twice. The
+// receiver checks every file; a local file that is not the manifest's is found
+// here, before it is sent whole.
+package publish
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/library"
+)
+
+// A Target takes images: a [library.Library], or the client of a server that
+// has one. Append returns a [*library.OffsetError] for bytes that do not begin
+// where the file ends there.
+type Target interface {
+	Begin(ctx context.Context, manifest []byte) (library.Upload, error)
+	Append(ctx context.Context, id, path string, offset int64, content io.Reader) (int64, error)
+	Commit(ctx context.Context, id string) error
+	Activate(ctx context.Context, id string) error
+}
+
+// After says what happens to an image that was published.
+type After string
+
+// What may happen.
+const (
+	// Keep leaves the image that new installs get as it is.
+	Keep After = ""
+	// Activate makes the published image the one that new installs get.
+	Activate After = "activate"
+)
+
+// Options of [Image]. The zero value is usable.
+type Options struct {
+	After After
+	// Attempts is how often in a row sending may fail without a byte of
+	// progress; zero is 5.
+	Attempts int
+	// Wait waits before the next attempt, the n-th from 1; nil waits n
+	// seconds.
+	Wait func(ctx context.Context, n int) error
+	// Progress is told how much of the image is at the target; nil is told
+	// nothing.
+	Progress func(done, total int64)
+	// Logger gets a line for each file; nil discards them.
+	Logger *slog.Logger
+}
+
+// A LocalFileError says that a file of the image is not what its manifest says.
+type LocalFileError struct{ File, Want, Got string }
+
+func (e *LocalFileError) Error() string {
+	return fmt.Sprintf("%s has the digest %s, and its manifest says %s: it was changed after the bake; bake the image again", e.File, e.Got, e.Want)
+}
+
+// Image publishes the image in a folder, and returns its manifest.
+func Image(ctx context.Context, dir string, to Target, o Options) (images.Manifest, error) {
+	m, err := images.OpenManifest(dir)
+	if err != nil {
+		return images.Manifest{}, err
+	}
+	text, err := os.ReadFile(filepath.Join(dir, images.ManifestFile))
+	if err != nil {
+		return images.Manifest{}, fmt.Errorf("reading the image: %w", err)
+	}
+	upload, err := to.Begin(ctx, text)
+	if err != nil {
+		return images.Manifest{}, err
+	}
+	s := sender{dir: dir, to: to, o: o.withDefaults(), upload: upload}
+	if !upload.Complete {
+		if err := s.files(ctx); err != nil {
+			return images.Manifest{}, err
+		}
+		if err := to.Commit(ctx, m.ID); err != nil {
+			return images.Manifest{}, err
+		}
+	}
+	if o.After == Activate {
+		return m, to.Activate(ctx, m.ID)
+	}
+	return m, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Attempts <= 0 {
+		o.Attempts = 5
+	}
+	if o.Wait == nil {
+		o.Wait = wait
+	}
+	if o.Progress == nil {
+		o.Progress = func(int64, int64) {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func wait(ctx context.Context, n int) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(time.Duration(n) * time.Second):
+		return nil
+	}
+}
+
+type sender struct {
+	dir    string
+	to     Target
+	o      Options
+	upload library.Upload
+	// done are the bytes of files that are at the target, but for the one that
+	// is being sent.
+	done, total int64
+}
+
+func (s *sender) files(ctx context.Context) error {
+	for _, f := range s.upload.Files {
+		s.total += f.Size
+	}
+	for _, f := range s.upload.Files {
+		sent := f.Size - f.Have
+		if sent > 0 || f.Size == 0 {
+			if err := s.file(ctx, f); err != nil {
+				return err
+			}
+		}
+		s.done += f.Size
+		s.o.Progress(s.done, s.total)
+		s.o.Logger.Info("published", "artifact", f.Path, "bytes", f.Size, "sent", sent)
+	}
+	return nil
+}
+
+// file sends one file, from where it ended, until it is there or does not get
+// further.
+func (s *sender) file(ctx context.Context, f library.File) error {
+	failed := 0
+	for {
+		have, err := s.send(ctx, f)
+		if err == nil && have == f.Size {
+			return nil
+		}
+		if local := (*LocalFileError)(nil); ctx.Err() != nil || errors.As(err, &local) || errors.Is(err, library.ErrUnknown) {
+			return err
+		}
+		if offset := (*library.OffsetError)(nil); errors.As(err, &offset) {
+			have = offset.Have
+		}
+		// What was wrong in the end was wrong before this attempt, perhaps since
+		// a power cut there: it is gone now, and is no progress.
+		if wrong := (*library.ContentError)(nil); !errors.As(err, &wrong) && have > f.Have {
+			failed = 0
+		}
+		f.Have = max(have, 0)
+		if failed++; failed > s.o.Attempts {
+			if err == nil {
+				err = fmt.Errorf("sending %s: %d of %d bytes arrived", f.Path, have, f.Size)
+			}
+			return err
+		}
+		s.o.Logger.Warn("sending broke off", "artifact", f.Path, "have", f.Have, "error", err)
+		if err := s.o.Wait(ctx, failed); err != nil {
+			return err
+		}
+		if f.Have, err = s.ask(ctx, f); err != nil {
+			return err
+		}
+	}
+}
+
+// ask asks how much of a file has arrived; a server that does not answer has
+// nothing new to say.
+func (s *sender) ask(ctx context.Context, f library.File) (int64, error) {
+	text, err := os.ReadFile(filepath.Join(s.dir, images.ManifestFile))
+	if err != nil {
+		return 0, fmt.Errorf("reading the image: %w", err)
+	}
+	upload, err := s.to.Begin(ctx, text)
+	if err != nil {
+		return f.Have, ctx.Err()
+	}
+	for _, now := range upload.Files {
+		if now.Path == f.Path {
+			return now.Have, nil
+		}
+	}
+	return f.Have, nil
+}
+
+func (s *sender) send(ctx context.Context, f library.File) (int64, error) {
+	file, err := os.Open(filepath.Join(s.dir, filepath.FromSlash(f.Path)))
+	if err != nil {
+		return 0, fmt.Errorf("reading the image: %w", err)
+	}
+	defer file.Close()
+	r := &reader{file: file, sum: sha256.New(), want: f.SHA256, size: f.Size, told: func(n int64) {
+		s.o.Progress(s.done+n, s.total)
+	}}
+	// What is there already is read as well: the digest is of the whole.
+	if _, err := io.CopyN(r.sum, file, f.Have); err != nil {
+		return 0, &LocalFileError{File: file.Name(), Want: f.SHA256, Got: "of a shorter file"}
+	}
+	r.at = f.Have
+	have, err := s.to.Append(ctx, s.upload.ID, f.Path, f.Have, r)
+	if r.wrong != nil {
+		return have, r.wrong
+	}
+	return have, err
+}
+
+// reader hashes what it reads, and holds back the end of a file that is wrong.
+type reader struct {
+	file     *os.File
+	sum      hash.Hash
+	want     string
+	size, at int64
+	told     func(int64)
+	wrong    error
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.file.Read(p)
+	r.sum.Write(p[:n])
+	r.at += int64(n)
+	if r.at >= r.size && r.wrong == nil {
+		if got := hex.EncodeToString(r.sum.Sum(nil)); got != r.want {
+			r.wrong = &LocalFileError{File: r.file.Name(), Want: r.want, Got: got}
+		}
+	}
+	if r.wrong != nil {
+		return 0, r.wrong
+	}
+	r.told(r.at)
+	return n, err
+}

@@ -5,10 +5,10 @@ OUT    ?= out/$(RECIPE)
 export RECIPE OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build image check test test-boot bench lint unit race wholepath golden lab lab-stop clean
+.PHONY: help packages build plugin image check test test-boot test-packer bench lint unit race wholepath golden lab lab-stop clean
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  RECIPE=node      recipe to bake: an embedded one, or a file"
 	@echo "  OUT=out/node     where the image goes"
@@ -22,6 +22,9 @@ build: ## compile bin/k8snode and bin/k8snode-agent, both static
 	@# The agent is in the image: it changes with its source, not with the commit.
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o bin/ ./cmd/k8snode-agent
 
+plugin: build ## compile bin/packer-plugin-k8snode, with the agent in it
+	scripts/plugin.sh build
+
 image: build ## bake $(RECIPE) into $(OUT)
 	scripts/host-packages.sh bake
 	bin/k8snode bake --recipe $(RECIPE) --out $(OUT) --agent bin/k8snode-agent
@@ -29,11 +32,14 @@ image: build ## bake $(RECIPE) into $(OUT)
 check: ## lint and unit tests, before every commit
 	scripts/test.sh lint unit
 
-test: ## everything: lint, unit, race, bake (twice), boots, two machines become a cluster
+test: ## everything: lint, unit, race, bake (twice), Packer, boots, two machines become a cluster
 	scripts/test.sh
 
 test-boot: image ## boot the image in every way: firmware, media, sectors, power cut
 	scripts/test.sh boots
+
+test-packer: image ## the Packer plugin with the real Packer, node.yaml too
+	scripts/test.sh packer-all
 
 bench: ## measure a bake beside mkosi's, write docs/benchmarks.md
 	scripts/bench.sh

@@ -2,8 +2,9 @@
 # Runs the tests in stages, stops at the first that fails, and says how long
 # each took.
 #
-# usage: test.sh [lint|unit|race|bake|again|boot|wholepath|boots]...
-#        (default: all but boots, which is every boot there is)
+# usage: test.sh [lint|unit|race|bake|again|packer|boot|wholepath|boots|packer-all]...
+#        (default: all but boots, which is every boot there is, and packer-all,
+#        which is every acceptance test of the Packer plugin)
 #
 # The boots and the whole path use the image in $OUT (out/node), which bake
 # makes from the recipe $RECIPE (node). K8SNODE_ACCEL=kvm uses /dev/kvm.
@@ -18,7 +19,10 @@ bake_took=0
 
 stage_lint() { scripts/lint.sh; }
 
-stage_unit() { go test ./...; }
+stage_unit() {
+	go test ./...
+	go test -C plugins/packer-k8snode ./...
+}
 
 # The packages with goroutines of their own.
 stage_race() {
@@ -37,6 +41,26 @@ e2e() {
 	as_root bin/e2e.test -test.v -test.timeout=90m -test.run "$1" \
 		-image "$out" -recipe "$recipe" -k8snode bin/k8snode "${@:2}"
 }
+
+# acceptance runs the tests of the Packer plugin whose names match, with the
+# real Packer.
+acceptance() {
+	local packer
+	packer=$(scripts/plugin.sh packer)
+	# A version of a release: Packer's init takes no other.
+	PRERELEASE='' scripts/plugin.sh build
+	go test -C plugins/packer-k8snode -c -o "$PWD/bin/acceptance.test" ./acceptance
+	(
+		cd plugins/packer-k8snode/acceptance
+		as_root "$OLDPWD/bin/acceptance.test" -test.v -test.timeout=60m -test.run "$1" \
+			-packer "$packer" -plugin "$OLDPWD/bin/packer-plugin-k8snode" -k8snode "$OLDPWD/bin/k8snode" \
+			-agent "$OLDPWD/bin/k8snode-agent" -image "$(realpath "$OLDPWD/$out")" "${@:2}"
+	)
+}
+
+stage_packer() { acceptance '^Test(Install|Describe|Validate|Plain|Provisioned|Cancelled|Config)$'; }
+
+stage_packer-all() { acceptance . -node; }
 
 # The long boot, the shortest with the other firmware, and the one that must fail.
 stage_boot() { e2e '^TestBoot$/^(kubernetes|disk-bios|tampered)$'; }
@@ -59,11 +83,11 @@ finish() {
 
 began=$(now)
 trap finish EXIT
-[ $# -gt 0 ] || set -- lint unit race bake again boot wholepath
+[ $# -gt 0 ] || set -- lint unit race bake again packer boot wholepath
 scripts/host-packages.sh bake test
 for stage in "$@"; do
 	if ! declare -F "stage_$stage" >/dev/null; then
-		echo "usage: test.sh [lint|unit|race|bake|again|boot|wholepath|boots]..." >&2
+		sed -n 's/^# usage: /usage: /p' "$0" >&2
 		exit 2
 	fi
 	printf '==> %s\n' "$stage"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/publish"
@@ -35,6 +36,9 @@ disk.raw stays where it is: disk.raw.zst has the same bytes.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if to != "" && cmd.Flags().Changed("socket") {
+				return &usageError{"--socket and --to are two places", "leave one of them out"}
+			}
 			o := publish.Options{Logger: env.logger()}
 			if activate {
 				o.After = publish.Activate
@@ -45,13 +49,16 @@ disk.raw stays where it is: disk.raw.zst has the same bytes.`,
 	addSocket(cmd, &socket)
 	cmd.Flags().StringVar(&to, "to", "", "folder of images to publish into, without a server")
 	cmd.Flags().BoolVar(&activate, "activate", false, "make it the image that new installs get")
-	cmd.MarkFlagsMutuallyExclusive("socket", "to")
 	return cmd
 }
 
 type publishTo struct{ socket, folder string }
 
 func runPublish(ctx context.Context, env Env, dir string, to publishTo, o publish.Options) error {
+	// So that no later "no such file" is that of the image.
+	if _, err := images.OpenManifest(dir); err != nil {
+		return err
+	}
 	var target publish.Target = admin.NewClient(to.socket)
 	if to.folder != "" {
 		l, err := library.Open(to.folder)
@@ -61,8 +68,11 @@ func runPublish(ctx context.Context, env Env, dir string, to publishTo, o publis
 		target = l
 	}
 	m, err := publish.Image(ctx, dir, target, o)
-	if err != nil {
+	if err != nil && to.folder == "" {
 		return reached(to.socket, err)
+	}
+	if err != nil {
+		return err
 	}
 	fmt.Fprintln(env.Stdout, m.ID)
 	return nil

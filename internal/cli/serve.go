@@ -48,7 +48,6 @@ a restart all are closed.`,
 	f.add(cmd)
 	cmd.Flags().StringVar(&f.image, "image", "", "folder of the one image to serve (default out/node)")
 	cmd.Flags().StringVar(&f.images, "images", "", "folder of images, to which \"k8snode publish\" adds while the server runs")
-	cmd.MarkFlagsMutuallyExclusive("image", "images")
 	cmd.Flags().StringVar(&f.iface, "interface", "", "interface to serve DHCP and TFTP on (default: neither)")
 	cmd.Flags().StringVar(&f.audit, "audit", "audit.jsonl", "file that records every grant and refusal")
 	addSocket(cmd, &f.socket)
@@ -56,6 +55,9 @@ a restart all are closed.`,
 }
 
 func runServe(ctx context.Context, env Env, f serveFlags) error {
+	if f.image != "" && f.images != "" {
+		return &usageError{"--image is one image, --images is many", "leave one of them out"}
+	}
 	c, bundle, err := f.open(ctx, env)
 	if err != nil {
 		return err

@@ -53,23 +53,21 @@ type Image struct {
 
 // Open opens the library in a folder, which is made if it is not there.
 func Open(dir string) (*Library, error) {
-	if err := os.MkdirAll(filepath.Join(dir, incomingDir), 0o755); err != nil {
-		return nil, fmt.Errorf("opening the library of images: %w", err)
-	}
 	if _, err := os.Stat(filepath.Join(dir, images.ManifestFile)); err == nil {
 		return nil, fmt.Errorf("opening the library of images: %s is an image itself: name a folder for images", dir)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, incomingDir), 0o755); err != nil {
+		return nil, fmt.Errorf("opening the library of images: %w", err)
 	}
 	return &Library{dir: dir}, nil
 }
 
-// Single is one image in a folder of its own.
+// Single is one image in a folder of its own. Whether it can be served says
+// [Check].
 func Single(dir string) (*Library, error) {
 	m, err := images.OpenManifest(dir)
 	if err != nil {
 		return nil, err
-	}
-	if err := Check(m); err != nil {
-		return nil, fmt.Errorf("opening the image in %s: %w", dir, err)
 	}
 	return &Library{dir: dir, single: m.ID}, nil
 }

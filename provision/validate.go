@@ -18,7 +18,7 @@ var (
 	labelRE = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	// What stands in a script as it is: nothing that iPXE or a URL would take
 	// for syntax.
-	argRE   = regexp.MustCompile(`^[A-Za-z0-9._+:,=/@%-]+$`)
+	argRE = regexp.MustCompile(`^[A-Za-z0-9._+:,=/@%-]+$`)
 )
 
 // machine is a checked Machine.

@@ -72,8 +72,12 @@ type errorBody struct {
 	Code string `json:"code,omitempty"`
 }
 
-// errOffset stands for a [library.OffsetError], which is more than a sentinel.
-var errOffset = errors.New("the bytes are for another place")
+// Stand-ins for a [library.OffsetError] and a [library.ContentError], which are
+// more than sentinels.
+var (
+	errOffset  = errors.New("the bytes are for another place")
+	errContent = errors.New("the bytes are not those of the manifest")
+)
 
 // sentinels are the errors that keep their meaning on the way to the client.
 func sentinels() []sentinel {
@@ -85,6 +89,7 @@ func sentinels() []sentinel {
 		{"active-image", http.StatusConflict, library.ErrCurrent},
 		{"one-image", http.StatusConflict, library.ErrSingle},
 		{"offset", http.StatusConflict, errOffset},
+		{"content", http.StatusUnprocessableEntity, errContent},
 	}
 }
 
@@ -141,6 +146,9 @@ func answer(w http.ResponseWriter, v any, err error) {
 	}
 	if offset := (*library.OffsetError)(nil); errors.As(err, &offset) {
 		err = &remoteError{err.Error(), errOffset}
+	}
+	if content := (*library.ContentError)(nil); errors.As(err, &content) {
+		err = &remoteError{err.Error(), errContent}
 	}
 	for _, s := range sentinels() {
 		if errors.Is(err, s.err) {

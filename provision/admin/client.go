@@ -65,6 +65,11 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		}
 		body = bytes.NewReader(b)
 	}
+	return c.send(ctx, method, path, body, out)
+}
+
+// send is do for a body that is encoded.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, body)
 	if err != nil {
 		return fmt.Errorf("making a request to the provisioning server: %w", err)

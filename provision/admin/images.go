@@ -1,14 +1,15 @@
 package admin
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/k8snode/k8snode/provision/library"
@@ -55,6 +56,11 @@ func handleImages(mux *http.ServeMux, b Library) {
 			write(w, http.StatusBadRequest, errorBody{Error: fmt.Sprintf("reading the manifest: %v", err)})
 			return
 		}
+		// What other images have is read before it is linked.
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
+			write(w, http.StatusInternalServerError, errorBody{Error: err.Error()})
+			return
+		}
 		upload, err := b.Begin(r.Context(), manifest)
 		answer(w, upload, err)
 	})
@@ -96,14 +102,20 @@ func (c *Client) Images(ctx context.Context) ([]Image, error) {
 // Begin begins to publish an image, or goes on with it.
 func (c *Client) Begin(ctx context.Context, manifest []byte) (library.Upload, error) {
 	var upload library.Upload
-	err := c.do(ctx, http.MethodPost, "/images", json.RawMessage(manifest), &upload)
+	// As it is: JSON that is encoded again has other bytes.
+	err := c.send(ctx, http.MethodPost, "/images", bytes.NewReader(manifest), &upload)
 	return upload, err
 }
 
 // Append sends bytes of a file.
 func (c *Client) Append(ctx context.Context, id, path string, offset int64, content io.Reader) (int64, error) {
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		parts[i] = url.PathEscape(part)
+	}
+	target := "http://admin/images/" + url.PathEscape(id) + "/files/" + strings.Join(parts, "/")
 	// Not the file's own type: a client that knows it would close it.
-	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, "http://admin/images/"+url.PathEscape(id)+"/files/"+path, io.NopCloser(content))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, target, io.NopCloser(content))
 	if err != nil {
 		return 0, fmt.Errorf("making a request to the provisioning server: %w", err)
 	}
@@ -129,6 +141,9 @@ func (c *Client) Append(ctx context.Context, id, path string, offset int64, cont
 	err = readError(resp.StatusCode, b)
 	if errors.Is(err, errOffset) {
 		return have, &library.OffsetError{Path: path, Have: have}
+	}
+	if errors.Is(err, errContent) {
+		return have, &remoteError{err.Error(), &library.ContentError{Path: path}}
 	}
 	return have, err
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 
@@ -39,9 +38,11 @@ type Library struct {
 	// single is the ID of the one image, whose folder is dir.
 	single string
 
-	// mu guards the folder's own entries, uploads those below .incoming.
-	mu      sync.Mutex
-	uploads sync.Mutex
+	// mu guards the folder's own entries and locks.
+	mu sync.Mutex
+	// locks has one for each image that is being published, which guards its
+	// folder below .incoming.
+	locks map[string]*sync.Mutex
 }
 
 // An Image is a complete one.
@@ -146,23 +147,54 @@ func (l *Library) Images() ([]Image, error) {
 		one, err := l.Image(l.single)
 		return []Image{one}, err
 	}
-	entries, err := os.ReadDir(l.dir)
+	ids, err := l.ids()
 	if err != nil {
 		return nil, fmt.Errorf("reading the library of images: %w", err)
 	}
-	all := make([]Image, 0, len(entries))
-	for _, e := range entries {
-		if !e.IsDir() || !idRE.MatchString(e.Name()) {
-			continue
+	all := make([]Image, 0, len(ids))
+	for _, id := range ids {
+		one, err := l.Image(id)
+		if errors.Is(err, ErrUnknown) {
+			continue // a folder of somebody else's
 		}
-		one, err := l.Image(e.Name())
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, one)
 	}
-	slices.SortFunc(all, func(a, b Image) int { return strings.Compare(a.Manifest.ID, b.Manifest.ID) })
 	return all, nil
+}
+
+// ids are the names of folders that may be images, sorted.
+func (l *Library) ids() ([]string, error) {
+	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && idRE.MatchString(e.Name()) {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}
+
+// lock keeps others from the upload of an image until the function that it
+// returns is called.
+func (l *Library) lock(id string) (unlock func()) {
+	l.mu.Lock()
+	if l.locks == nil {
+		l.locks = make(map[string]*sync.Mutex)
+	}
+	one := l.locks[id]
+	if one == nil {
+		one = new(sync.Mutex)
+		l.locks[id] = one
+	}
+	l.mu.Unlock()
+	one.Lock()
+	return one.Unlock
 }
 
 // Activate makes an image the one that new installs get.
@@ -193,7 +225,7 @@ func (l *Library) Remove(_ context.Context, id string) error {
 		return fmt.Errorf("removing an image: %w", err)
 	}
 	current, err := l.Current()
-	if err != nil && !errors.Is(err, ErrNoCurrent) {
+	if err != nil && !errors.Is(err, ErrNoCurrent) && !errors.Is(err, ErrUnknown) {
 		return err
 	}
 	if err == nil && current.Manifest.ID == id {

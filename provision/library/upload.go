@@ -3,24 +3,18 @@ package library
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
 // MaxManifest bounds a manifest in bytes.
-const MaxManifest = 64 << 20
-
-// partSuffix ends the name of a file whose content is not known to be right.
-const partSuffix = ".part"
+const MaxManifest = 16 << 20
 
 // An Upload says how far the publishing of an image is.
 type Upload struct {
@@ -75,6 +69,9 @@ func (l *Library) Begin(_ context.Context, manifest []byte) (Upload, error) {
 	if l.single != "" {
 		return Upload{}, ErrSingle
 	}
+	if len(manifest) > MaxManifest {
+		return Upload{}, fmt.Errorf("reading the manifest: %d bytes, more than the %d that one may have", len(manifest), MaxManifest)
+	}
 	m, err := images.ParseManifest("the manifest", manifest)
 	if err != nil {
 		return Upload{}, err
@@ -82,82 +79,75 @@ func (l *Library) Begin(_ context.Context, manifest []byte) (Upload, error) {
 	if err := Check(m); err != nil {
 		return Upload{}, err
 	}
-	l.uploads.Lock()
-	defer l.uploads.Unlock()
+	defer l.lock(m.ID)()
 	if _, err := l.Image(m.ID); err == nil {
 		return Upload{ID: m.ID, Complete: true}, nil
 	} else if !errors.Is(err, ErrUnknown) {
 		return Upload{}, err
 	}
-	dir := l.incoming(m.ID)
-	name := filepath.Join(dir, images.ManifestFile)
-	if known, err := os.ReadFile(name); err == nil && !bytes.Equal(known, manifest) {
-		// What is there belongs to other bytes under the same ID.
-		if err := os.RemoveAll(dir); err != nil {
-			return Upload{}, fmt.Errorf("publishing image %q: %w", m.ID, err)
-		}
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return Upload{}, fmt.Errorf("publishing image %q: %w", m.ID, err)
-	}
-	if err := os.WriteFile(name, manifest, 0o644); err != nil {
-		return Upload{}, fmt.Errorf("publishing image %q: %w", m.ID, err)
-	}
 	upload := Upload{ID: m.ID}
-	known, err := l.bySum()
-	if err != nil {
-		return Upload{}, err
-	}
-	for _, a := range Needed(m) {
-		f := File{Artifact: a}
-		if f.Have, err = l.have(dir, a, known[a.SHA256]); err != nil {
-			return Upload{}, fmt.Errorf("publishing image %q: %w", m.ID, err)
-		}
-		upload.Files = append(upload.Files, f)
+	if upload.Files, err = l.begin(m, manifest); err != nil {
+		return Upload{}, fmt.Errorf("publishing image %q: %w", m.ID, err)
 	}
 	return upload, nil
 }
 
-func (l *Library) incoming(id string) string { return filepath.Join(l.dir, incomingDir, id) }
-
-// bySum returns a file of the library for each digest.
-func (l *Library) bySum() (map[string]string, error) {
-	all, err := l.Images()
+// begin makes the folder of an upload, and says what is in it.
+func (l *Library) begin(m images.Manifest, manifest []byte) ([]File, error) {
+	root, err := os.OpenRoot(l.dir)
 	if err != nil {
 		return nil, err
 	}
+	defer root.Close()
+	dir := filepath.Join(incomingDir, m.ID)
+	known, err := root.ReadFile(filepath.Join(dir, images.ManifestFile))
+	if err != nil || !bytes.Equal(known, manifest) {
+		// What is there belongs to other bytes under the same ID, or to none. The
+		// manifest is written once: the upload is nothing without it.
+		if err := root.RemoveAll(dir); err != nil {
+			return nil, err
+		}
+		if err := root.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		if err := atomicfile.Write(filepath.Join(l.dir, dir, images.ManifestFile), manifest, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	elsewhere, err := l.bySum()
+	if err != nil {
+		return nil, err
+	}
+	var files []File
+	for _, a := range Needed(m) {
+		p := part{root: root, Artifact: a, name: filepath.Join(dir, filepath.FromSlash(a.Path))}
+		have, err := p.have(elsewhere[a.SHA256])
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, File{Artifact: a, Have: have})
+	}
+	return files, nil
+}
+
+// bySum returns, for each digest, the file below the library that has it. An
+// image that cannot be read has none: its bytes are sent again.
+func (l *Library) bySum() (map[string]string, error) {
 	known := map[string]string{}
-	for _, one := range all {
+	ids, err := l.ids()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		one, err := l.Image(id)
+		if err != nil {
+			continue
+		}
 		for _, a := range Needed(one.Manifest) {
-			known[a.SHA256] = filepath.Join(one.Dir, filepath.FromSlash(a.Path))
+			known[a.SHA256] = filepath.Join(id, filepath.FromSlash(a.Path))
 		}
 	}
 	return known, nil
-}
-
-// have returns how much of a file is there. One that another image has becomes
-// a link to it, after it was read and found right.
-func (l *Library) have(dir string, a images.Artifact, known string) (int64, error) {
-	name := filepath.Join(dir, filepath.FromSlash(a.Path))
-	if st, err := os.Stat(name); err == nil {
-		return st.Size(), nil
-	}
-	if known != "" {
-		if sum, err := sumFile(known); err == nil && sum == a.SHA256 {
-			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-				return 0, err
-			}
-			return a.Size, os.Link(known, name)
-		}
-	}
-	st, err := os.Stat(name + partSuffix)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return st.Size(), nil
 }
 
 // chunk is how much is read at most before it is written.
@@ -180,14 +170,13 @@ func (l *Library) Append(ctx context.Context, id, name string, offset int64, con
 			return offset, fmt.Errorf("publishing %s: %w", name, context.Cause(ctx))
 		}
 		n, readErr := content.Read(buf)
-		ended := errors.Is(readErr, io.EOF)
-		if n > 0 || ended {
+		if n > 0 {
 			if offset, err = l.write(id, a, offset, buf[:n]); err != nil {
 				return offset, err
 			}
 		}
 		switch {
-		case ended:
+		case errors.Is(readErr, io.EOF):
 			return offset, nil
 		case readErr != nil:
 			return offset, fmt.Errorf("publishing %s: %w", name, readErr)
@@ -195,9 +184,15 @@ func (l *Library) Append(ctx context.Context, id, name string, offset int64, con
 	}
 }
 
-// expected returns the artifact of an upload that a name means.
+// expected returns the artifact of an upload that a name means. It may be that
+// of an image: of two who publish the same, one is done first.
 func (l *Library) expected(id, name string) (images.Artifact, error) {
 	m, err := l.uploading(id)
+	if errors.Is(err, ErrUnknown) {
+		if one, imageErr := l.Image(id); imageErr == nil {
+			m, err = one.Manifest, nil
+		}
+	}
 	if err != nil {
 		return images.Artifact{}, err
 	}
@@ -217,8 +212,8 @@ func (l *Library) uploading(id string) (images.Manifest, error) {
 	if !idRE.MatchString(id) {
 		return images.Manifest{}, fmt.Errorf("publishing image %q: %w", id, ErrUnknown)
 	}
-	m, err := images.OpenManifest(l.incoming(id))
-	if errors.Is(err, fs.ErrNotExist) {
+	m, err := images.OpenManifest(filepath.Join(l.dir, incomingDir, id))
+	if errors.Is(err, os.ErrNotExist) {
 		return images.Manifest{}, fmt.Errorf("publishing image %q: %w: begin with its manifest", id, ErrUnknown)
 	}
 	return m, err
@@ -226,68 +221,29 @@ func (l *Library) uploading(id string) (images.Manifest, error) {
 
 // write adds bytes at the end of a file, and checks the file that is whole.
 func (l *Library) write(id string, a images.Artifact, offset int64, b []byte) (int64, error) {
-	l.uploads.Lock()
-	defer l.uploads.Unlock()
-	name := filepath.Join(l.incoming(id), filepath.FromSlash(a.Path))
-	if _, err := os.Stat(name); err == nil {
+	defer l.lock(id)()
+	if _, err := l.Image(id); err == nil {
 		if offset == a.Size && len(b) == 0 {
 			return a.Size, nil
 		}
 		return a.Size, &OffsetError{Path: a.Path, Have: a.Size}
 	}
-	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-		return 0, fmt.Errorf("publishing %s: %w", a.Path, err)
-	}
-	f, err := os.OpenFile(name+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	root, err := os.OpenRoot(l.dir)
 	if err != nil {
 		return 0, fmt.Errorf("publishing %s: %w", a.Path, err)
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return 0, fmt.Errorf("publishing %s: %w", a.Path, err)
+	defer root.Close()
+	p := part{root: root, Artifact: a, name: filepath.Join(incomingDir, id, filepath.FromSlash(a.Path))}
+	have, err := p.append(offset, b)
+	if offset := (*OffsetError)(nil); err == nil || errors.As(err, &offset) {
+		return have, err
 	}
-	if st.Size() != offset {
-		return st.Size(), &OffsetError{Path: a.Path, Have: st.Size()}
-	}
-	if offset+int64(len(b)) > a.Size {
-		return offset, fmt.Errorf("publishing %s: more bytes than the %d of the manifest", a.Path, a.Size)
-	}
-	n, err := f.Write(b)
-	if offset += int64(n); err != nil {
-		return offset, fmt.Errorf("publishing %s: %w", a.Path, err)
-	}
-	if offset < a.Size {
-		return offset, nil
-	}
-	return a.Size, finish(f, name, a)
-}
-
-// finish gives a whole file its name, if it has the digest.
-func finish(f *os.File, name string, a images.Artifact) error {
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("publishing %s: %w", a.Path, err)
-	}
-	sum, err := sumFile(name + partSuffix)
-	if err != nil {
-		return fmt.Errorf("publishing %s: %w", a.Path, err)
-	}
-	if sum != a.SHA256 {
-		if err := os.Remove(name + partSuffix); err != nil {
-			return fmt.Errorf("publishing %s: %w", a.Path, err)
-		}
-		return &ContentError{Path: a.Path, Want: a.SHA256, Got: sum}
-	}
-	if err := os.Rename(name+partSuffix, name); err != nil {
-		return fmt.Errorf("publishing %s: %w", a.Path, err)
-	}
-	return nil
+	return have, fmt.Errorf("publishing %s: %w", a.Path, err)
 }
 
 // Commit lets the image appear. To commit one that is there is no error.
 func (l *Library) Commit(_ context.Context, id string) error {
-	l.uploads.Lock()
-	defer l.uploads.Unlock()
+	defer l.lock(id)()
 	if _, err := l.Image(id); err == nil {
 		return nil
 	}
@@ -295,60 +251,44 @@ func (l *Library) Commit(_ context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	dir := l.incoming(id)
-	var sums bytes.Buffer
-	for _, a := range Needed(m) {
-		st, err := os.Stat(filepath.Join(dir, filepath.FromSlash(a.Path)))
-		if err != nil || st.Size() != a.Size {
-			return fmt.Errorf("publishing image %q: %s is not complete", id, a.Path)
-		}
-		fmt.Fprintf(&sums, "%s  %s\n", a.SHA256, a.Path)
-	}
-	sum, err := sumFile(filepath.Join(dir, images.ManifestFile))
-	if err != nil {
+	if err := l.commit(m); err != nil {
 		return fmt.Errorf("publishing image %q: %w", id, err)
-	}
-	fmt.Fprintf(&sums, "%s  %s\n", sum, images.ManifestFile)
-	if err := os.WriteFile(filepath.Join(dir, images.SumsFile), sums.Bytes(), 0o644); err != nil {
-		return fmt.Errorf("publishing image %q: %w", id, err)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := os.Rename(dir, filepath.Join(l.dir, id)); err != nil {
-		return fmt.Errorf("publishing image %q: %w", id, err)
-	}
-	return syncDirs(filepath.Join(l.dir, id), m, l.dir)
-}
-
-// syncDirs makes names survive a power cut.
-func syncDirs(dir string, m images.Manifest, parent string) error {
-	dirs := map[string]bool{dir: true, parent: true}
-	for _, a := range Needed(m) {
-		dirs[filepath.Join(dir, filepath.FromSlash(path.Dir(a.Path)))] = true
-	}
-	for d := range dirs {
-		f, err := os.Open(d)
-		if err != nil {
-			return fmt.Errorf("publishing image %q: %w", m.ID, err)
-		}
-		err = f.Sync()
-		f.Close()
-		if err != nil {
-			return fmt.Errorf("publishing image %q: %w", m.ID, err)
-		}
 	}
 	return nil
 }
 
-func sumFile(name string) (string, error) {
-	f, err := os.Open(name)
+func (l *Library) commit(m images.Manifest) error {
+	root, err := os.OpenRoot(l.dir)
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
+	defer root.Close()
+	dir := filepath.Join(incomingDir, m.ID)
+	var sums bytes.Buffer
+	for _, a := range Needed(m) {
+		// Only what has the digest ever got this name.
+		info, err := root.Lstat(filepath.Join(dir, filepath.FromSlash(a.Path)))
+		if err != nil || !info.Mode().IsRegular() || info.Size() != a.Size {
+			return fmt.Errorf("%s is not complete", a.Path)
+		}
+		fmt.Fprintf(&sums, "%s  %s\n", a.SHA256, a.Path)
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	sum, err := sumFile(root, filepath.Join(dir, images.ManifestFile))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&sums, "%s  %s\n", sum, images.ManifestFile)
+	if err := atomicfile.Write(filepath.Join(l.dir, dir, images.SumsFile), sums.Bytes(), 0o644); err != nil {
+		return err
+	}
+	// The names inside are on the disk before the image has its own.
+	if err := syncFolders(root, dir, m); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := root.Rename(dir, m.ID); err != nil {
+		return err
+	}
+	return syncFolder(root, ".")
 }

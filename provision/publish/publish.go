@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/k8snode/k8snode/images"
@@ -154,42 +155,46 @@ func (s *sender) files(ctx context.Context) error {
 // file sends one file, from where it ended, until it is there or does not get
 // further.
 func (s *sender) file(ctx context.Context, f library.File) error {
-	failed := 0
+	failed, wrong := 0, 0
 	for {
-		have, err := s.send(ctx, f)
-		if err == nil && have == f.Size {
+		err := s.send(ctx, f)
+		if err == nil {
 			return nil
 		}
-		if local := (*LocalFileError)(nil); ctx.Err() != nil || errors.As(err, &local) || errors.Is(err, library.ErrUnknown) {
-			return err
+		// What is wrong in the end may have been wrong before this attempt, since
+		// a power cut there. It is gone now, and cannot be wrong again.
+		if content := (*library.ContentError)(nil); errors.As(err, &content) {
+			wrong++
 		}
-		if offset := (*library.OffsetError)(nil); errors.As(err, &offset) {
-			have = offset.Have
-		}
-		// What was wrong in the end was wrong before this attempt, perhaps since
-		// a power cut there: it is gone now, and is no progress.
-		if wrong := (*library.ContentError)(nil); !errors.As(err, &wrong) && have > f.Have {
-			failed = 0
-		}
-		f.Have = max(have, 0)
-		if failed++; failed > s.o.Attempts {
-			if err == nil {
-				err = fmt.Errorf("sending %s: %d of %d bytes arrived", f.Path, have, f.Size)
-			}
+		if failed++; failed > s.o.Attempts || wrong > 1 || final(ctx, err) {
 			return err
 		}
 		s.o.Logger.Warn("sending broke off", "artifact", f.Path, "have", f.Have, "error", err)
 		if err := s.o.Wait(ctx, failed); err != nil {
 			return err
 		}
-		if f.Have, err = s.ask(ctx, f); err != nil {
+		have, err := s.ask(ctx, f)
+		if err != nil {
 			return err
 		}
+		if have == f.Size {
+			return nil
+		}
+		if have > f.Have {
+			failed = 0
+		}
+		f.Have = have
 	}
 }
 
+// final reports whether an error stays the same, whatever is tried.
+func final(ctx context.Context, err error) bool {
+	local := (*LocalFileError)(nil)
+	return ctx.Err() != nil || errors.As(err, &local) || errors.Is(err, library.ErrUnknown) || errors.Is(err, library.ErrSingle)
+}
+
 // ask asks how much of a file has arrived; a server that does not answer has
-// nothing new to say.
+// nothing new to say. What has all of its bytes there is right.
 func (s *sender) ask(ctx context.Context, f library.File) (int64, error) {
 	text, err := os.ReadFile(filepath.Join(s.dir, images.ManifestFile))
 	if err != nil {
@@ -199,6 +204,9 @@ func (s *sender) ask(ctx context.Context, f library.File) (int64, error) {
 	if err != nil {
 		return f.Have, ctx.Err()
 	}
+	if upload.Complete { // by somebody else
+		return f.Size, nil
+	}
 	for _, now := range upload.Files {
 		if now.Path == f.Path {
 			return now.Have, nil
@@ -207,49 +215,81 @@ func (s *sender) ask(ctx context.Context, f library.File) (int64, error) {
 	return f.Have, nil
 }
 
-func (s *sender) send(ctx context.Context, f library.File) (int64, error) {
+// send sends a file from where it ended.
+func (s *sender) send(ctx context.Context, f library.File) error {
 	file, err := os.Open(filepath.Join(s.dir, filepath.FromSlash(f.Path)))
 	if err != nil {
-		return 0, fmt.Errorf("reading the image: %w", err)
+		return fmt.Errorf("reading the image: %w", err)
 	}
 	defer file.Close()
 	r := &reader{file: file, sum: sha256.New(), want: f.SHA256, size: f.Size, told: func(n int64) {
 		s.o.Progress(s.done+n, s.total)
 	}}
 	// What is there already is read as well: the digest is of the whole.
-	if _, err := io.CopyN(r.sum, file, f.Have); err != nil {
-		return 0, &LocalFileError{File: file.Name(), Want: f.SHA256, Got: "of a shorter file"}
+	if r.at, err = io.CopyN(r.sum, file, f.Have); errors.Is(err, io.EOF) {
+		return r.damaged()
+	} else if err != nil {
+		return fmt.Errorf("reading the image: %w", err)
 	}
-	r.at = f.Have
 	have, err := s.to.Append(ctx, s.upload.ID, f.Path, f.Have, r)
-	if r.wrong != nil {
-		return have, r.wrong
+	if wrong := r.end(); wrong != nil {
+		return wrong
 	}
-	return have, err
+	if err == nil && have != f.Size {
+		return fmt.Errorf("sending %s: %d of %d bytes arrived", f.Path, have, f.Size)
+	}
+	return err
 }
 
 // reader hashes what it reads, and holds back the end of a file that is wrong.
+// An HTTP client may go on to read when it has returned: hence the lock, and
+// the end.
 type reader struct {
-	file     *os.File
-	sum      hash.Hash
-	want     string
-	size, at int64
-	told     func(int64)
-	wrong    error
+	file *os.File
+	want string
+	size int64
+	told func(int64)
+
+	mu    sync.Mutex
+	sum   hash.Hash
+	at    int64
+	wrong error
+	ended bool
 }
 
 func (r *reader) Read(p []byte) (int, error) {
-	n, err := r.file.Read(p)
-	r.sum.Write(p[:n])
-	r.at += int64(n)
-	if r.at >= r.size && r.wrong == nil {
-		if got := hex.EncodeToString(r.sum.Sum(nil)); got != r.want {
-			r.wrong = &LocalFileError{File: r.file.Name(), Want: r.want, Got: got}
-		}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return 0, os.ErrClosed
 	}
 	if r.wrong != nil {
 		return 0, r.wrong
 	}
+	n, err := r.file.Read(p)
+	r.sum.Write(p[:n])
+	r.at += int64(n)
+	if r.at >= r.size || errors.Is(err, io.EOF) {
+		if r.wrong = r.damaged(); r.wrong != nil {
+			return 0, r.wrong
+		}
+	}
 	r.told(r.at)
 	return n, err
+}
+
+// damaged says whether what was read is all, and right.
+func (r *reader) damaged() error {
+	if got := hex.EncodeToString(r.sum.Sum(nil)); got != r.want {
+		return &LocalFileError{File: r.file.Name(), Want: r.want, Got: got}
+	}
+	return nil
+}
+
+// end keeps r from being read any more, and says what was wrong with the file.
+func (r *reader) end() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	return r.wrong
 }

@@ -36,12 +36,17 @@ func bake(t *testing.T, id string) string {
 		sum := sha256.Sum256(content)
 		m.Artifacts = append(m.Artifacts, images.Artifact{Path: path, Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])})
 	}
+	writeManifest(t, dir, m)
+	return dir
+}
+
+func writeManifest(t *testing.T, dir string, m images.Manifest) {
+	t.Helper()
 	b, err := json.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, images.ManifestFile), b)
-	return dir
 }
 
 func write(t *testing.T, name string, content []byte) {
@@ -241,10 +246,9 @@ func TestFails(t *testing.T) {
 	}
 	// A line on which nothing ever arrives is given up.
 	var w waits
-	client, _ := serve(t, newLibrary(t), 3000)
-	_, err = publish.Image(ctx, bake(t, "cc"), client, publish.Options{Wait: w.wait, Attempts: 3})
-	if err == nil {
-		t.Error("published over a dead line")
+	_, err = publish.Image(ctx, bake(t, "cc"), dead{newLibrary(t)}, publish.Options{Wait: w.wait, Attempts: 3})
+	if err == nil || err.Error() != "the line is dead" {
+		t.Errorf("over a dead line: %v", err)
 	}
 	if w.n != 3 {
 		t.Errorf("%d waits, want 3", w.n)

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Makes the mounts that programs expect, in a mount namespace of its own, and
 # runs a command in the root. Arguments: the root, the host's resolv.conf or
 # nothing, and the command.

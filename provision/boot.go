@@ -137,6 +137,9 @@ func (s *Server) serveScript(w http.ResponseWriter, r *http.Request, name string
 	}
 	var body []byte
 	ok, reason := n.Installable(s.opts.Now())
+	if ok && s.gone(n) {
+		ok, reason = false, imageGone
+	}
 	if ok {
 		body, err = s.installScript(m, n.Window.Image)
 	} else {
@@ -144,6 +147,12 @@ func (s *Server) serveScript(w http.ResponseWriter, r *http.Request, name string
 	}
 	s.log.Info("boot script served", "node", m.Name, "mac", m.mac.String(), "address", clientAddr(r).String(), "install", ok, "reason", reason)
 	s.sendScript(w, body, err)
+}
+
+// gone reports whether the image of a node's install is no longer there.
+func (s *Server) gone(n store.Node) bool {
+	_, err := s.opts.Images.Image(n.Window.Image)
+	return errors.Is(err, library.ErrUnknown)
 }
 
 func (s *Server) sendScript(w http.ResponseWriter, body []byte, err error) {
@@ -204,6 +213,13 @@ func (s *Server) serveSeed(w http.ResponseWriter, r *http.Request, name string) 
 func (s *Server) mintSeed(r *http.Request, m machine) (string, error) {
 	if err := s.checkSource(r.Context(), m, clientAddr(r)); err != nil {
 		return "", err
+	}
+	n, err := s.node(r.Context(), m.Name)
+	if err != nil {
+		return "", err
+	}
+	if ok, _ := n.Installable(s.opts.Now()); ok && s.gone(n) {
+		return "", s.gate.Refuse(r.Context(), m.Name, clientAddr(r), imageGone)
 	}
 	return s.gate.Seed(r.Context(), m.Name, clientAddr(r))
 }

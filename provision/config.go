@@ -157,13 +157,13 @@ func (s *Server) render(ctx context.Context, kept *keptConfig, claim store.Claim
 	if claim.Completed {
 		return nil, s.gate.Refuse(ctx, claim.Node, req.from, "the config was delivered and is no longer kept")
 	}
-	token, err := s.gate.MintReport(ctx, claim)
+	image, err := s.imageOf(ctx, claim.Node, claim.Image, req.from)
 	if err != nil {
 		return nil, err
 	}
-	image, err := s.opts.Images.Image(claim.Image)
+	token, err := s.gate.MintReport(ctx, claim)
 	if err != nil {
-		return nil, fmt.Errorf("rendering the config of node %q: %w", claim.Node, err)
+		return nil, err
 	}
 	body, err := s.opts.Config(ctx, ConfigRequest{Node: claim.Node, ReportToken: token, Image: image.Manifest})
 	if err != nil {

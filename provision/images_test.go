@@ -14,6 +14,7 @@ import (
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision"
 	"github.com/k8snode/k8snode/provision/admin"
+	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/publish"
 )
@@ -145,12 +146,54 @@ func TestImageThatDoesNotFit(t *testing.T) {
 	if f.image().Manifest.ID != "aaaa" {
 		t.Errorf("active: %s", f.image().Manifest.ID)
 	}
-	// One that is gone is no surprise: it is said.
-	f.arm()
-	if err := os.RemoveAll(f.image().Dir); err != nil {
-		t.Fatal(err)
-	}
-	if got := f.from(addrA, "GET", f.api.URL+"/v1/install", f.seed().Token, ""); got.status != http.StatusServiceUnavailable {
-		t.Errorf("plan of an image that is gone: %d", got.status)
+}
+
+// What an install needs of an image that somebody removed by hand is refused,
+// and the operator hears why.
+func TestImageThatIsGone(t *testing.T) {
+	const reason = "the image of this install is gone: arm the node again"
+	for name, tt := range map[string]struct {
+		// upTo goes as far as the image is there for, and returns a token.
+		upTo   func(*fixture) string
+		ask    func(*fixture, string) answer
+		action string
+		status int
+	}{
+		"seed": {
+			func(f *fixture) string { f.arm(); return "" },
+			func(f *fixture, _ string) answer {
+				return f.from(addrA, "GET", f.boot.URL+"/seed/"+macA+".cpio", "", "")
+			}, "seed", http.StatusNotFound,
+		},
+		"plan": {
+			func(f *fixture) string { f.arm(); return f.seed().Token },
+			func(f *fixture, token string) answer {
+				return f.from(addrA, "GET", f.api.URL+api.PathInstall, token, "")
+			}, "plan", http.StatusForbidden,
+		},
+		"config": {
+			(*fixture).configToken,
+			func(f *fixture, token string) answer { return f.fetchConfig(addrA, token) },
+			"config", http.StatusForbidden,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, nil)
+			token := tt.upTo(f)
+			if err := os.RemoveAll(f.image().Dir); err != nil {
+				t.Fatal(err)
+			}
+			if got := tt.ask(f, token); got.status != tt.status {
+				t.Errorf("%d, want %d", got.status, tt.status)
+			}
+			f.wantRefused(addrA, tt.action, reason)
+			if name == "config" {
+				return // the machine is past its boot script
+			}
+			script := f.from(addrA, "GET", f.boot.URL+"/boot/"+macA+".ipxe", "", "")
+			if !strings.Contains(script.body, reason) || strings.Contains(script.body, "/artifacts/") {
+				t.Errorf("script:\n%s", script.body)
+			}
+		})
 	}
 }

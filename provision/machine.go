@@ -88,7 +88,12 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 		s.deny(w, req.m.Name, req.from, action, err)
 		return
 	}
-	body, err := s.plan(req.m, n.Window.Image, token)
+	image, err := s.imageOf(r.Context(), n.Name, n.Window.Image, req.from)
+	if err != nil {
+		s.deny(w, n.Name, req.from, action, err)
+		return
+	}
+	body, err := s.plan(req.m, image.Manifest, token)
 	if err == nil {
 		err = s.opts.Audit.Record(audit.Event{
 			Node: n.Name, Address: req.from, Action: action, Result: "granted",
@@ -104,11 +109,7 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 }
 
 // plan is the install plan with a stub for the config token.
-func (s *Server) plan(m machine, id, token string) ([]byte, error) {
-	image, err := s.opts.Images.Image(id)
-	if err != nil {
-		return nil, fmt.Errorf("planning the install of node %q: %w", m.Name, err)
-	}
+func (s *Server) plan(m machine, image images.Manifest, token string) ([]byte, error) {
 	stub, err := s.opts.Stub(s.opts.TLSURL+api.PathConfig, token)
 	if err != nil {
 		return nil, fmt.Errorf("making the stub of node %q: %w", m.Name, err)
@@ -116,16 +117,16 @@ func (s *Server) plan(m machine, id, token string) ([]byte, error) {
 	if len(stub) == 0 {
 		return nil, fmt.Errorf("making the stub of node %q: it is empty", m.Name)
 	}
-	blockMap, ok := image.Manifest.Artifact(images.BlockMapFile)
+	blockMap, ok := image.Artifact(images.BlockMapFile)
 	if !ok {
-		return nil, fmt.Errorf("internal error: image %q has no block map", id)
+		return nil, fmt.Errorf("internal error: image %q has no block map", image.ID)
 	}
 	return json.Marshal(api.InstallPlan{
 		Node: m.Name,
 		Image: api.InstallImage{
-			ID:             id,
-			DiskURL:        s.artifactURL(id, images.DiskFile),
-			BlockMapURL:    s.artifactURL(id, images.BlockMapFile),
+			ID:             image.ID,
+			DiskURL:        s.artifactURL(image.ID, images.DiskFile),
+			BlockMapURL:    s.artifactURL(image.ID, images.BlockMapFile),
 			BlockMapSHA256: blockMap.SHA256,
 		},
 		Disk: m.Disk,

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
 
@@ -71,6 +72,19 @@ func (s *Server) node(ctx context.Context, name string) (store.Node, error) {
 		}
 	}
 	return store.Node{}, fmt.Errorf("reading node %q: %w", name, store.ErrUnknownNode)
+}
+
+// imageGone is why a node is not installed whose image was removed by hand.
+const imageGone = "the image of this install is gone: arm the node again"
+
+// imageOf returns the image of a node's install, or refuses: what is gone stays
+// so, and only an operator can choose another.
+func (s *Server) imageOf(ctx context.Context, node, id string, from netip.Addr) (library.Image, error) {
+	image, err := s.opts.Images.Image(id)
+	if errors.Is(err, library.ErrUnknown) {
+		return library.Image{}, s.gate.Refuse(ctx, node, from, imageGone)
+	}
+	return image, err
 }
 
 // clientAddr is the address of the peer. Forwarding headers are not read:

@@ -4,6 +4,7 @@
 # usage: plugin.sh build      bin/packer-plugin-k8snode, with the agent in it
 #        plugin.sh generate   hcl2spec, docs and .web-docs anew, from the source
 #        plugin.sh check      fails if "generate" would change something
+#        plugin.sh docs       docs.zip of a release, in the plugin's folder
 #        plugin.sh packer     compiles Packer, for tests, and prints its path
 #
 # Packer comes from its Go module. Its licence keeps it out of what is shipped:
@@ -83,6 +84,18 @@ check() {
 	rm -rf "$copy"
 }
 
+# docs packs the rendered documentation as releases of plugins have it.
+docs() {
+	local work
+	work=$(mktemp -d)
+	# shellcheck disable=SC2064 # the folder of now
+	trap "rm -rf '$work'" EXIT
+	go build -C $plugin -o "$work/packer-sdc" github.com/hashicorp/packer-plugin-sdk/cmd/packer-sdc
+	(cd $plugin && "$work/packer-sdc" renderdocs -src docs -dst "$work/docs" -partials docs-partials)
+	rm -f $plugin/docs.zip
+	(cd "$work" && zip -q -r -X - docs) >$plugin/docs.zip
+}
+
 packer() {
 	local version bin
 	version=$(go list -C scripts/packer -m -f '{{.Version}}' github.com/hashicorp/packer)
@@ -103,6 +116,7 @@ generate)
 	generate "$PWD/$plugin"
 	;;
 check) check ;;
+docs) docs ;;
 packer) packer ;;
 *)
 	sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0" >&2

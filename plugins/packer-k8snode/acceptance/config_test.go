@@ -52,7 +52,7 @@ func TestConfig(t *testing.T) {
 	build("image=nowhere").wantFailure("image: ", "nowhere")
 	both := u.write("both.pkr.hcl", strings.Replace(read(t, "../example/config.pkr.hcl"),
 		"passphrase = var.passphrase", "passphrase = var.passphrase\n  passphrase_file = \"x\"", 1))
-	u.packer("validate", "-evaluate-datasources", "-var", "passphrase=x", both).
+	u.packer("validate", "-evaluate-datasources", "-var", "passphrase=correct horse", both).
 		wantFailure("passphrase, passphrase_file: give exactly one of them")
 }
 

@@ -213,7 +213,10 @@ func TestDescribe(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	u := newUser(t)
-	u.packer("validate", ".").wantOK()
+	for _, template := range []string{"edge.pkr.hcl", "node.pkr.hcl"} {
+		u.packer("validate", template).wantOK()
+	}
+	u.packer("validate", "-var", "passphrase=correct horse", "config.pkr.hcl").wantOK()
 	u.packer("inspect", "edge.pkr.hcl").wantText("k8snode.edge", "checksum", "provisioned")
 
 	for _, tc := range []struct {

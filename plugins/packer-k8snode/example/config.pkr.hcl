@@ -45,7 +45,9 @@ source "null" "config" {
 build {
   sources = ["source.null.config"]
   provisioner "shell-local" {
-    environment_vars = ["IGNITION=${local.ignition}"]
+    env = {
+      IGNITION = local.ignition
+    }
     inline = [
       "umask 077; printf %s \"$IGNITION\" >${path.root}/${var.node}.ign",
       "echo ${data.k8snode-ignition.node.role} ${data.k8snode-ignition.node.digest}",

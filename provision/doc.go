@@ -14,6 +14,8 @@
 // Promises:
 //   - Closed by default: without an install window, opened by an operator for
 //     one node, no seed, plan or config is served.
+//   - An install has one image from its script to its config: the one that was
+//     current when the node was armed. It is served while others are published.
 //   - No secret is in a script, a URL, a kernel argument, a log or the audit;
 //     what cannot be audited is not delivered.
 //   - A config is delivered to one reader, once; a repetition within a short

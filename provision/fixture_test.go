@@ -6,11 +6,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -22,14 +20,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision"
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/api"
@@ -115,51 +110,6 @@ func authority(t *testing.T) (ca []byte, cert tls.Certificate) {
 	}
 	ca = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER})
 	return ca, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
-
-// imageFolder writes an image with one file that its manifest does not list.
-func imageFolder(t *testing.T) (string, images.Manifest) {
-	t.Helper()
-	dir := t.TempDir()
-	m := images.Manifest{APIVersion: images.APIVersion, Kind: images.ManifestKind, ID: imageID}
-	for _, path := range []string{images.KernelFile, images.InitrdFile, images.IPXEFile, images.DiskFile, images.BlockMapFile} {
-		data := []byte("content of " + path)
-		writeFile(t, filepath.Join(dir, filepath.FromSlash(path)), data)
-		sum := sha256.Sum256(data)
-		m.Artifacts = append(m.Artifacts, images.Artifact{Path: path, Size: int64(len(data)), SHA256: hex.EncodeToString(sum[:])})
-	}
-	writeFile(t, filepath.Join(dir, "notes.txt"), []byte("not listed"))
-	writeManifest(t, dir, m)
-	return dir, m
-}
-
-func writeManifest(t *testing.T, dir string, m images.Manifest) {
-	t.Helper()
-	b, err := json.Marshal(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, filepath.Join(dir, images.ManifestFile), b)
-}
-
-// single is the library of one image.
-func single(t *testing.T, dir string) *library.Library {
-	t.Helper()
-	l, err := library.Single(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-func writeFile(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // stub is what a test's Stub makes.

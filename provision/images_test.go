@@ -114,8 +114,18 @@ func TestImageOfInstall(t *testing.T) {
 	f.wantAudit(`"action":"activate","result":"granted","detail":"image bbbb"`)
 	f.wantAudit(`"action":"arm","result":"granted"`)
 
+	manifest, err := os.ReadFile(filepath.Join(another(t, "dddd"), images.ManifestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.Begin(ctx, manifest); err != nil {
+		t.Fatal(err)
+	}
 	all, err := client.Images(ctx)
-	if err != nil || len(all) != 2 || all[0].Active || !all[1].Active || all[0].Kubernetes != "v1.37.2" || all[0].Size == 0 {
+	if len(all) != 3 || all[2].ID != "dddd" || all[2].Upload == nil || all[2].Size != all[0].Size || all[2].Upload.Have != all[0].Size {
+		t.Errorf("an upload whose bytes are known: %+v", all)
+	}
+	if err != nil || all[0].Upload != nil || all[0].Active || !all[1].Active || all[0].Kubernetes != "v1.37.2" || all[0].Size == 0 {
 		t.Errorf("images: %+v, %v", all, err)
 	}
 }

@@ -16,7 +16,8 @@ type operatorImages struct{ s *Server }
 
 var _ admin.Library = operatorImages{}
 
-// Images returns every image, and which of them new installs get.
+// Images returns every image, and which of them new installs get; behind them
+// what is being published.
 func (o operatorImages) Images(context.Context) ([]admin.Image, error) {
 	all, err := o.s.opts.Images.Images()
 	if err != nil {
@@ -34,6 +35,18 @@ func (o operatorImages) Images(context.Context) ([]admin.Image, error) {
 		}
 		for _, a := range library.Needed(i.Manifest) {
 			v.Size += a.Size
+		}
+		views = append(views, v)
+	}
+	uploads, err := o.s.opts.Images.Uploads()
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range uploads {
+		v := admin.Image{ID: u.ID, Upload: new(admin.Upload)}
+		for _, f := range u.Files {
+			v.Size += f.Size
+			v.Upload.Have += f.Have
 		}
 		views = append(views, v)
 	}

@@ -14,6 +14,9 @@ import (
 var (
 	PrintBake = printBake
 	Size      = size
+
+	PrintImages = printImages
+	ImageID     = imageID
 )
 
 func NewRoot(env Env) *cobra.Command { return newRoot(env) }

@@ -115,7 +115,7 @@ func newImages(env Env) *cobra.Command {
 		}),
 		imageVerb(env, imageAction{
 			verb: "remove", short: "Remove an image from a running server",
-			long: "Remove an image from a running server. The active image, and one that a node is armed with, stay.",
+			long: "Remove an image from a running server, or what has arrived of one. The active\nimage, and one that a node is armed with, stay.",
 			do:   (*admin.Client).Remove,
 		}))
 	return cmd
@@ -162,6 +162,9 @@ func imageVerb(env Env, a imageAction) *cobra.Command {
 func imageID(all []admin.Image, prefix string) (string, error) {
 	var found []string
 	for _, i := range all {
+		if i.ID == prefix {
+			return prefix, nil
+		}
 		if strings.HasPrefix(i.ID, prefix) {
 			found = append(found, i.ID)
 		}
@@ -177,13 +180,16 @@ func imageID(all []admin.Image, prefix string) (string, error) {
 
 func printImages(w io.Writer, all []admin.Image) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tNAME\tKUBERNETES\tKERNEL\tSIZE\tACTIVE")
+	fmt.Fprintln(t, "ID\tNAME\tKUBERNETES\tKERNEL\tSIZE\tSTATE")
 	for _, i := range all {
-		active := ""
-		if i.Active {
-			active = "yes"
+		state := ""
+		switch {
+		case i.Active:
+			state = "active"
+		case i.Upload != nil:
+			state = fmt.Sprintf("upload %d%%", i.Upload.Have*100/max(i.Size, 1))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Name, i.Kubernetes, i.Kernel, size(i.Size), active)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", i.ID, i.Name, i.Kubernetes, i.Kernel, size(i.Size), state)
 	}
 	return t.Flush()
 }

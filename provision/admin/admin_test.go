@@ -48,12 +48,17 @@ func (b *backend) Disarm(_ context.Context, name string) (admin.Node, error) {
 
 func start(t *testing.T, b admin.Backend) string {
 	t.Helper()
+	return startWith(t, b, nil)
+}
+
+func startWith(t *testing.T, b admin.Backend, images admin.Library) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "k8snode", "admin.sock")
 	l, err := admin.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: admin.NewHandler(b, nil), ReadHeaderTimeout: time.Second}
+	srv := &http.Server{Handler: admin.NewHandler(b, images), ReadHeaderTimeout: time.Second}
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
 	return path

@@ -29,8 +29,17 @@ type Image struct {
 	Size int64 `json:"size"`
 	// Active says that new installs get it.
 	Active bool `json:"active,omitempty"`
+	// Upload is set while the image is not complete: nothing is known of it but
+	// its ID and its size.
+	Upload *Upload `json:"upload,omitempty"`
 	// Provisioned counts the files that no lock covers.
 	Provisioned int `json:"provisioned,omitempty"`
+}
+
+// Upload says how far the publishing of an image is.
+type Upload struct {
+	// Have is how many bytes are there.
+	Have int64 `json:"have"`
 }
 
 // Library is the part of a [Backend] that keeps images. Errors wrap those of
@@ -92,7 +101,8 @@ func handleImages(mux *http.ServeMux, b Library) {
 
 var _ Library = (*Client)(nil)
 
-// Images returns every image that is served.
+// Images returns every image that is served, and those that are being
+// published.
 func (c *Client) Images(ctx context.Context) ([]Image, error) {
 	var all []Image
 	err := c.do(ctx, http.MethodGet, "/images", nil, &all)

@@ -20,9 +20,11 @@ type Event struct {
 	Node string
 	// Address is where the request came from, not valid for the operator.
 	Address netip.Addr
-	// Action is what was asked: arm, disarm, seed, plan, config, report.
+	// Action is what was asked: arm, disarm, seed, plan, config, report; of
+	// images publish, activate, remove.
 	Action string
-	// Result is what became of it: granted, delivered, refused, failed.
+	// Result is what became of it: asked, granted, delivered, recorded, refused,
+	// failed. What changes what machines get is asked before it is granted.
 	Result string
 	// Detail is for people. It never holds a secret.
 	Detail string

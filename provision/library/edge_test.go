@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/library"
 )
@@ -188,5 +190,81 @@ func TestManifestTooLarge(t *testing.T) {
 	want := "reading the manifest: 16777217 bytes, more than the 16777216 that one may have"
 	if _, err := l.Begin(context.Background(), make([]byte, library.MaxManifest+1)); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// What nobody finishes is seen, and can be removed.
+func TestUploads(t *testing.T) {
+	ctx := context.Background()
+	l, dir := open(t)
+	publish(t, l, manifest("aa"))
+	m := manifest("bb")
+	m.Artifacts[1] = artifact(images.DiskFile, []byte("another disk"))
+	have(t, l, m)
+	if _, err := l.Append(ctx, "bb", images.DiskFile, 0, strings.NewReader("anot")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, ".incoming", "empty"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	uploads, err := l.Uploads()
+	if err != nil || len(uploads) != 1 || uploads[0].ID != "bb" {
+		t.Fatalf("uploads: %+v, %v", uploads, err)
+	}
+	got := map[string]int64{}
+	for _, f := range uploads[0].Files {
+		got[f.Path] = f.Have
+	}
+	want := map[string]int64{
+		images.DiskFile:     4,
+		images.BlockMapFile: int64(len(bytesOf(images.BlockMapFile))),
+		images.KernelFile:   int64(len(bytesOf(images.KernelFile))),
+		images.InitrdFile:   int64(len(bytesOf(images.InitrdFile))),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := l.Remove(ctx, "bb"); err != nil {
+		t.Fatal(err)
+	}
+	if uploads, err := l.Uploads(); err != nil || len(uploads) != 0 {
+		t.Errorf("removed: %+v, %v", uploads, err)
+	}
+	for _, id := range []string{"bb", "", "..", "../aa"} {
+		if err := l.Remove(ctx, id); !errors.Is(err, library.ErrUnknown) {
+			t.Errorf("removing %q: %v", id, err)
+		}
+	}
+	// What the linked files were linked to is still there.
+	if _, err := os.Stat(filepath.Join(dir, "aa", images.KernelFile)); err != nil {
+		t.Error(err)
+	}
+}
+
+// The current image may have been removed by hand: the others can go all the
+// same, and what a process left half removed goes when the library is opened.
+func TestRemovedByHand(t *testing.T) {
+	ctx := context.Background()
+	l, dir := open(t)
+	publish(t, l, manifest("aa"))
+	publish(t, l, manifest("bb"))
+	if err := l.Activate(ctx, "aa"); err != nil {
+		t.Fatal(err)
+	}
+	rest := filepath.Join(dir, ".incoming", "aa.removed")
+	if err := os.Rename(filepath.Join(dir, "aa"), rest); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Current(); !errors.Is(err, library.ErrUnknown) {
+		t.Errorf("current: %v", err)
+	}
+	if err := l.Remove(ctx, "bb"); err != nil {
+		t.Error(err)
+	}
+	if _, err := library.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(rest); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the rest: %v", err)
 	}
 }

@@ -30,6 +30,8 @@ var (
 const (
 	incomingDir = ".incoming"
 	currentFile = "current"
+	// removedSuffix ends the name of an image that is being removed.
+	removedSuffix = ".removed"
 )
 
 // A Library is a folder of images, or one image.
@@ -60,7 +62,26 @@ func Open(dir string) (*Library, error) {
 	if err := os.MkdirAll(filepath.Join(dir, incomingDir), 0o755); err != nil {
 		return nil, fmt.Errorf("opening the library of images: %w", err)
 	}
+	if err := sweep(filepath.Join(dir, incomingDir)); err != nil {
+		return nil, fmt.Errorf("opening the library of images: %w", err)
+	}
 	return &Library{dir: dir}, nil
+}
+
+// sweep removes what a process that ended began to remove.
+func sweep(incoming string) error {
+	entries, err := os.ReadDir(incoming)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), removedSuffix) {
+			if err := os.RemoveAll(filepath.Join(incoming, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Single is one image in a folder of its own. Whether it can be served says
@@ -147,7 +168,7 @@ func (l *Library) Images() ([]Image, error) {
 		one, err := l.Image(l.single)
 		return []Image{one}, err
 	}
-	ids, err := l.ids()
+	ids, err := folders(l.dir)
 	if err != nil {
 		return nil, fmt.Errorf("reading the library of images: %w", err)
 	}
@@ -165,9 +186,9 @@ func (l *Library) Images() ([]Image, error) {
 	return all, nil
 }
 
-// ids are the names of folders that may be images, sorted.
-func (l *Library) ids() ([]string, error) {
-	entries, err := os.ReadDir(l.dir)
+// folders are the names of folders that may be images, sorted.
+func folders(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -213,10 +234,21 @@ func (l *Library) Activate(_ context.Context, id string) error {
 	return nil
 }
 
-// Remove removes an image that is not the current one.
+// Remove removes an image that is not the current one, or what has arrived of
+// one.
 func (l *Library) Remove(_ context.Context, id string) error {
 	if l.single != "" {
 		return fmt.Errorf("removing image %q: %w", id, ErrSingle)
+	}
+	if !idRE.MatchString(id) {
+		return fmt.Errorf("removing image %q: %w", id, ErrUnknown)
+	}
+	defer l.lock(id)()
+	if _, err := l.uploading(id); err == nil {
+		if err := os.RemoveAll(filepath.Join(l.dir, incomingDir, id)); err != nil {
+			return fmt.Errorf("removing the upload of image %q: %w", id, err)
+		}
+		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -232,7 +264,7 @@ func (l *Library) Remove(_ context.Context, id string) error {
 		return fmt.Errorf("removing image %q: %w", id, ErrCurrent)
 	}
 	// The name goes first: half an image is none.
-	gone := filepath.Join(l.dir, incomingDir, id+".removed")
+	gone := filepath.Join(l.dir, incomingDir, id+removedSuffix)
 	if err := os.RemoveAll(gone); err != nil {
 		return fmt.Errorf("removing image %q: %w", id, err)
 	}

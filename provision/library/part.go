@@ -44,8 +44,10 @@ func (p part) whole() (bool, error) {
 // elsewhere in the library becomes a link to it, after it was read and found
 // right. When it returns the size, the file is whole.
 func (p part) have(elsewhere string) (int64, error) {
-	if whole, err := p.whole(); whole || err != nil {
-		return p.wholeSize(whole), err
+	if whole, err := p.whole(); err != nil {
+		return 0, err
+	} else if whole {
+		return p.Size, nil
 	}
 	if elsewhere != "" && p.link(elsewhere) {
 		return p.Size, nil
@@ -64,14 +66,10 @@ func (p part) have(elsewhere string) (int64, error) {
 	if wrong := (*ContentError)(nil); errors.As(err, &wrong) {
 		return 0, nil
 	}
-	return p.wholeSize(err == nil), err
-}
-
-func (p part) wholeSize(whole bool) int64 {
-	if whole {
-		return p.Size
+	if err != nil {
+		return 0, err
 	}
-	return 0
+	return p.Size, nil
 }
 
 // link makes the file one with another of the library, if that is possible and

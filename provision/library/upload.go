@@ -134,7 +134,7 @@ func (l *Library) begin(m images.Manifest, manifest []byte) ([]File, error) {
 // image that cannot be read has none: its bytes are sent again.
 func (l *Library) bySum() (map[string]string, error) {
 	known := map[string]string{}
-	ids, err := l.ids()
+	ids, err := folders(l.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (l *Library) Append(ctx context.Context, id, name string, offset int64, con
 		if err := ctx.Err(); err != nil {
 			return offset, fmt.Errorf("publishing %s: %w", name, context.Cause(ctx))
 		}
-		n, readErr := content.Read(buf)
+		n, readErr := fill(content, buf)
 		if n > 0 {
 			if offset, err = l.write(id, a, offset, buf[:n]); err != nil {
 				return offset, err
@@ -182,6 +182,17 @@ func (l *Library) Append(ctx context.Context, id, name string, offset int64, con
 			return offset, fmt.Errorf("publishing %s: %w", name, readErr)
 		}
 	}
+}
+
+// fill reads until buf is full or content ends: what comes out of a connection
+// comes in crumbs, and each write costs.
+func fill(content io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var more int
+		more, err = content.Read(buf[n:])
+		n += more
+	}
+	return n, err
 }
 
 // expected returns the artifact of an upload that a name means. It may be that
@@ -217,6 +228,39 @@ func (l *Library) uploading(id string) (images.Manifest, error) {
 		return images.Manifest{}, fmt.Errorf("publishing image %q: %w: begin with its manifest", id, ErrUnknown)
 	}
 	return m, err
+}
+
+// Uploads returns what is being published, sorted by ID: also what nobody has
+// sent anything of for long.
+func (l *Library) Uploads() ([]Upload, error) {
+	if l.single != "" {
+		return nil, nil
+	}
+	ids, err := folders(filepath.Join(l.dir, incomingDir))
+	if err != nil {
+		return nil, fmt.Errorf("reading the library of images: %w", err)
+	}
+	var all []Upload
+	for _, id := range ids {
+		m, err := l.uploading(id)
+		if err != nil {
+			continue // it begins or ends right now, or never did
+		}
+		u := Upload{ID: id}
+		for _, a := range Needed(m) {
+			f := File{Artifact: a}
+			name := filepath.Join(l.dir, incomingDir, id, filepath.FromSlash(a.Path))
+			for _, n := range []string{name, name + partSuffix} {
+				if info, err := os.Lstat(n); err == nil {
+					f.Have = info.Size()
+					break
+				}
+			}
+			u.Files = append(u.Files, f)
+		}
+		all = append(all, u)
+	}
+	return all, nil
 }
 
 // write adds bytes at the end of a file, and checks the file that is whole.

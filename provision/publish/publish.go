@@ -1,11 +1,3 @@
-// Package publish sends a baked image to where it is served from: a running
-// server, or a folder that one serves.
-//
-// [Image] sends the manifest, asks what is missing, sends that from where it
-// ended the last time, and lets the image appear. A connection that breaks is
-// tried again, and so is the whole, at any time: nothing is sent twice. The
-// receiver checks every file; a local file that is not the manifest's is found
-// here, before it is sent whole.
 package publish
 
 import (

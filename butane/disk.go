@@ -50,10 +50,10 @@ func disks(n node) []Disk {
 	return []Disk{{Device: DiskDevice, Partitions: partitions}}
 }
 
-// filesystems are always made anew: Ignition runs once per installation, and a
-// new root means new state. A file system of an earlier installation would be
-// found at the same place of the disk, with an etcd member that its cluster may
-// have removed since.
+// filesystems are made anew: Ignition runs once per installation, and a new root
+// means new state. A file system of an earlier installation would be found at
+// the same place of the disk, with an etcd member that its cluster may have
+// removed since.
 func filesystems(n node) []Filesystem {
 	// The initramfs mounts the state itself, at /var, on every boot; so it has
 	// no path here.

@@ -107,10 +107,18 @@ type Systemd struct {
 	Units []Unit `yaml:"units"`
 }
 
-// Unit is a unit of the image.
+// Unit is a unit of the image, unless it has contents.
 type Unit struct {
-	Name    string `yaml:"name"`
-	Enabled bool   `yaml:"enabled"`
+	Name     string   `yaml:"name"`
+	Enabled  bool     `yaml:"enabled,omitempty"`
+	Contents string   `yaml:"contents,omitempty"`
+	Dropins  []Dropin `yaml:"dropins,omitempty"`
+}
+
+// Dropin changes a unit.
+type Dropin struct {
+	Name     string `yaml:"name"`
+	Contents string `yaml:"contents"`
 }
 
 // Mode is a file mode. It is written in octal, as Butane wants it.

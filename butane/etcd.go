@@ -18,6 +18,8 @@ type etcdData struct {
 	PeerURL, ClientURL              string
 	HeartbeatMillis, ElectionMillis int
 	QuotaBytes                      int64
+	CompactionMode                  string
+	CompactionRetention             string
 }
 
 // etcdFiles are the member's environment and its certificates. The state of
@@ -36,6 +38,9 @@ func etcdFiles(n node) ([]File, error) {
 		HeartbeatMillis: n.spec.Etcd.HeartbeatMillis,
 		ElectionMillis:  n.spec.Etcd.ElectionMillis,
 		QuotaBytes:      int64(n.spec.Etcd.QuotaGiB) << 30,
+
+		CompactionMode:      n.spec.Etcd.CompactionMode,
+		CompactionRetention: n.spec.Etcd.CompactionRetention,
 	})
 	if err != nil {
 		return nil, err

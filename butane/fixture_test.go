@@ -2,6 +2,7 @@ package butane_test
 
 import (
 	"math/rand/v2"
+	"os"
 	"testing"
 	"time"
 
@@ -23,15 +24,20 @@ func routed() cluster.Cluster {
 		Metadata:   cluster.Metadata{Name: "demo"},
 		Spec: cluster.Spec{
 			Kubernetes: cluster.Kubernetes{
-				Version:  "v1.37.2",
-				Endpoint: "api.demo.example",
-				CertSANs: []string{"192.0.2.5"},
+				Version:   "v1.37.2",
+				APIServer: cluster.APIServer{CertSANs: []string{"192.0.2.5"}},
 			},
+			Endpoint: cluster.Endpoint{Name: "api.demo.example"},
 			Network: cluster.Network{
 				Gateway: "192.168.7.1",
 				DNS:     []string{"192.168.7.2", "192.168.7.3"},
 				NTP:     []string{"ntp1.example", "192.168.7.4"},
 			},
+			Runtime: cluster.Runtime{Registries: []cluster.Registry{
+				{Host: "registry.example:5000", CA: "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"},
+				{Host: "docker.io", Mirrors: []string{"https://mirror.example", "http://192.0.2.9:5000"}},
+				{Host: "192.0.2.8", Insecure: true},
+			}},
 			SSHAuthorizedKeys: []string{sshKey},
 			Nodes: []cluster.Node{
 				{Name: "cp1", Role: cluster.ControlPlane, MAC: "52:54:00:00:00:11", Address: "192.168.7.11/24"},
@@ -48,8 +54,8 @@ func isolated() cluster.Cluster {
 	c.Metadata.Name = "alone"
 	c.Spec.Network = cluster.Network{CNI: cluster.CNINone}
 	c.Spec.SSHAuthorizedKeys = nil
-	c.Spec.Kubernetes.CertSANs = nil
-	c.Spec.Kubernetes.ProxyMode = cluster.ProxyIPTables
+	c.Spec.Kubernetes.APIServer.CertSANs = nil
+	c.Spec.Kubernetes.Proxy.Mode = cluster.ProxyIPTables
 	c.Spec.Etcd.QuotaGiB = 2
 	c.Spec.Nodes = c.Spec.Nodes[:1]
 	return c
@@ -60,6 +66,21 @@ func three() cluster.Cluster {
 	c := routed()
 	for i := range c.Spec.Nodes {
 		c.Spec.Nodes[i].Role = cluster.ControlPlane
+	}
+	return c
+}
+
+// guide is the cluster of the guide: bonds, VRRP, docker, and every option.
+func guide(t *testing.T) cluster.Cluster {
+	t.Helper()
+	const file = "cluster/testdata/valid-ha.yaml"
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := cluster.Parse(file, data)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return c
 }

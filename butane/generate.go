@@ -26,6 +26,9 @@ type Input struct {
 	Now time.Time
 	// Rand is the source of keys, crypto/rand.Reader outside of tests.
 	Rand io.Reader
+	// Manifests are the contents of the files that the cluster names, in its
+	// order.
+	Manifests [][]byte
 	// JoinValidity is the life of the join credential, by default
 	// pki.DefaultJoinValidity. It covers the first boot with its retries.
 	JoinValidity time.Duration
@@ -55,13 +58,19 @@ func generate(in Input) (Document, error) {
 	var files []File
 	for _, group := range []func(node) ([]File, error){
 		identityFiles,
+		linkFiles,
 		networkFiles,
 		podNetworkFiles,
 		loginFiles,
 		etcdFiles,
 		authorityFiles,
 		kubeadmFiles,
+		apiServerFiles,
 		discoveryFiles,
+		haFiles,
+		runtimeFiles,
+		systemFiles,
+		manifestFiles,
 	} {
 		more, err := group(n)
 		if err != nil {
@@ -70,8 +79,17 @@ func generate(in Input) (Document, error) {
 		files = append(files, more...)
 	}
 	slices.SortFunc(files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
+	for i := 1; i < len(files); i++ {
+		if files[i].Path == files[i-1].Path {
+			return Document{}, fmt.Errorf("spec.system.files has %s, which k8snode writes itself", files[i].Path)
+		}
+	}
 
 	// 3. Disks, folders, users and units do not depend on secrets.
+	units, err := units(n)
+	if err != nil {
+		return Document{}, err
+	}
 	return Document{
 		Variant: Variant,
 		Version: Version,
@@ -82,7 +100,7 @@ func generate(in Input) (Document, error) {
 			Directories: directories(n),
 			Files:       files,
 		},
-		Systemd: Systemd{Units: units(n)},
+		Systemd: Systemd{Units: units},
 	}, nil
 }
 
@@ -125,34 +143,6 @@ func (n node) controlPlane() bool { return n.Role == cluster.ControlPlane }
 // mint returns the options of certificates whose life is the cluster's.
 func (n node) mint() pki.Options {
 	return pki.Options{Now: n.Now, Rand: n.Rand, Validity: time.Duration(n.spec.Kubernetes.CertificateValidity)}
-}
-
-// units lists units of the image; its presets enable what does not depend on
-// the node, and disable all else.
-func units(n node) []Unit {
-	var names []string
-	if n.controlPlane() {
-		names = append(names, "etcd-guard.service", "etcd.service")
-	}
-	names = append(names,
-		"containerd.service",
-		"k8snode-import.service",
-		"k8snode-bootstrap.service",
-		"kubelet.service",
-	)
-	if len(n.spec.Network.NTP) > 0 {
-		// time-sync.target waits for the first update, three minutes at most;
-		// a network without a server would lose them at every boot.
-		names = append(names, "chrony-wait.service")
-	}
-	if len(n.spec.SSHAuthorizedKeys) > 0 {
-		names = append(names, "ssh.service")
-	}
-	var units []Unit
-	for _, name := range names {
-		units = append(units, Unit{Name: name, Enabled: true})
-	}
-	return units
 }
 
 // file returns a file of root with that content.

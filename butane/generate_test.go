@@ -26,10 +26,15 @@ func TestGenerate(t *testing.T) {
 		{"routed", routed(), "w1", false},
 		{"isolated", isolated(), "cp1", true},
 		{"three", three(), "w1", false},
+		{"guide", guide(t), "cs1-k8s-m2", false},
+		{"guide", guide(t), "cs1-k8s-w1", false},
 	}
 	for _, test := range tests {
 		t.Run(test.name+"/"+test.node, func(t *testing.T) {
 			in := newInput(t, test.cluster, test.node)
+			for range test.cluster.Spec.Manifests {
+				in.Manifests = append(in.Manifests, []byte("apiVersion: v1\nkind: Namespace\nmetadata: {name: cni}\n"))
+			}
 			if test.genesis {
 				in.GenesisUntil = now.Add(2 * time.Hour)
 			}

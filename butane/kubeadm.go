@@ -3,6 +3,7 @@ package butane
 import (
 	"fmt"
 	"net"
+	"path"
 	"strconv"
 	"time"
 
@@ -15,135 +16,17 @@ const (
 	kubeletAPI   = "kubelet.config.k8s.io/v1beta1"
 	kubeProxyAPI = "kubeproxy.config.k8s.io/v1alpha1"
 
-	apiServerPort = 6443
-	kubePKIDir    = "/etc/kubernetes/pki"
+	kubePKIDir = "/etc/kubernetes/pki"
 
-	// shutdownGrace is what the kubelet asks logind to wait for; it edits
-	// logind's configuration itself where that allows less.
-	shutdownGrace         = 30 * time.Second
-	shutdownGraceCritical = 10 * time.Second
+	// patchesDir holds files named TARGET NUMBER +TYPE .yaml, without blanks.
+	patchesDir = "/etc/k8snode/kubeadm/patches"
+	// apiServerDir is mounted into the API server, read-only, at the same path.
+	apiServerDir     = "/etc/k8snode/apiserver"
+	auditPolicyFile  = apiServerDir + "/audit-policy.yaml"
+	encryptionFile   = apiServerDir + "/encryption.yaml"
+	auditLogDir      = "/var/log/kubernetes"
+	controlPlaneMark = "node-role.kubernetes.io/control-plane"
 )
-
-// The types hold the fields that are set, of
-// https://kubernetes.io/docs/reference/config-api/kubeadm-config.v1beta4/ and
-// of the kubelet's and kube-proxy's documents.
-
-type initConfiguration struct {
-	APIVersion       string           `yaml:"apiVersion"`
-	Kind             string           `yaml:"kind"`
-	LocalAPIEndpoint apiEndpoint      `yaml:"localAPIEndpoint"`
-	NodeRegistration nodeRegistration `yaml:"nodeRegistration"`
-	Timeouts         timeouts         `yaml:"timeouts"`
-}
-
-type joinConfiguration struct {
-	APIVersion       string            `yaml:"apiVersion"`
-	Kind             string            `yaml:"kind"`
-	CACertPath       string            `yaml:"caCertPath"`
-	ControlPlane     *joinControlPlane `yaml:"controlPlane,omitempty"`
-	Discovery        discovery         `yaml:"discovery"`
-	NodeRegistration nodeRegistration  `yaml:"nodeRegistration"`
-	Timeouts         timeouts          `yaml:"timeouts"`
-}
-
-type joinControlPlane struct {
-	LocalAPIEndpoint apiEndpoint `yaml:"localAPIEndpoint"`
-}
-
-type discovery struct {
-	File fileDiscovery `yaml:"file"`
-}
-
-type fileDiscovery struct {
-	KubeConfigPath string `yaml:"kubeConfigPath"`
-}
-
-type apiEndpoint struct {
-	AdvertiseAddress string `yaml:"advertiseAddress"`
-	BindPort         int    `yaml:"bindPort"`
-}
-
-type nodeRegistration struct {
-	Name             string `yaml:"name"`
-	CRISocket        string `yaml:"criSocket"`
-	ImagePullPolicy  string `yaml:"imagePullPolicy"`
-	KubeletExtraArgs []arg  `yaml:"kubeletExtraArgs"`
-	// Taints: nil leaves kubeadm's, empty removes them.
-	Taints *[]struct{} `yaml:"taints,omitempty"`
-}
-
-type arg struct {
-	Name  string `yaml:"name"`
-	Value string `yaml:"value"`
-}
-
-type timeouts struct {
-	ControlPlaneComponentHealthCheck string `yaml:"controlPlaneComponentHealthCheck"`
-	Discovery                        string `yaml:"discovery"`
-	KubeletHealthCheck               string `yaml:"kubeletHealthCheck"`
-	KubernetesAPICall                string `yaml:"kubernetesAPICall"`
-	TLSBootstrap                     string `yaml:"tlsBootstrap"`
-}
-
-type clusterConfiguration struct {
-	APIVersion                string     `yaml:"apiVersion"`
-	Kind                      string     `yaml:"kind"`
-	ClusterName               string     `yaml:"clusterName"`
-	KubernetesVersion         string     `yaml:"kubernetesVersion"`
-	ControlPlaneEndpoint      string     `yaml:"controlPlaneEndpoint"`
-	CertificatesDir           string     `yaml:"certificatesDir"`
-	EncryptionAlgorithm       string     `yaml:"encryptionAlgorithm"`
-	CertificateValidityPeriod string     `yaml:"certificateValidityPeriod"`
-	Networking                networking `yaml:"networking"`
-	Etcd                      etcd       `yaml:"etcd"`
-	APIServer                 apiServer  `yaml:"apiServer"`
-	ControllerManager         component  `yaml:"controllerManager"`
-	Scheduler                 component  `yaml:"scheduler"`
-}
-
-type networking struct {
-	DNSDomain     string `yaml:"dnsDomain"`
-	ServiceSubnet string `yaml:"serviceSubnet"`
-	PodSubnet     string `yaml:"podSubnet"`
-}
-
-type etcd struct {
-	External externalEtcd `yaml:"external"`
-}
-
-type externalEtcd struct {
-	Endpoints []string `yaml:"endpoints"`
-	CAFile    string   `yaml:"caFile"`
-	CertFile  string   `yaml:"certFile"`
-	KeyFile   string   `yaml:"keyFile"`
-}
-
-type apiServer struct {
-	CertSANs []string `yaml:"certSANs"`
-}
-
-type component struct {
-	ExtraArgs []arg `yaml:"extraArgs,omitempty"`
-}
-
-type kubeletConfiguration struct {
-	APIVersion                      string `yaml:"apiVersion"`
-	Kind                            string `yaml:"kind"`
-	CgroupDriver                    string `yaml:"cgroupDriver"`
-	ContainerLogMaxFiles            int    `yaml:"containerLogMaxFiles"`
-	ContainerLogMaxSize             string `yaml:"containerLogMaxSize"`
-	MaxPods                         int    `yaml:"maxPods"`
-	ResolvConf                      string `yaml:"resolvConf"`
-	ShutdownGracePeriod             string `yaml:"shutdownGracePeriod"`
-	ShutdownGracePeriodCriticalPods string `yaml:"shutdownGracePeriodCriticalPods"`
-	VolumePluginDir                 string `yaml:"volumePluginDir"`
-}
-
-type kubeProxyConfiguration struct {
-	APIVersion string `yaml:"apiVersion"`
-	Kind       string `yaml:"kind"`
-	Mode       string `yaml:"mode"`
-}
 
 // kubeadmFiles are the documents of init (control planes only) and join. A
 // control plane has both: the agent finds out on the machine which it is.
@@ -152,7 +35,10 @@ func kubeadmFiles(n node) ([]File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", agentnode.JoinConfig, err)
 	}
-	logind, err := execute("logind.conf.tmpl", int(shutdownGrace/time.Second))
+	// The kubelet asks logind to wait for this long; it edits logind's
+	// configuration itself where that allows less.
+	grace := time.Duration(n.spec.Kubernetes.Kubelet.ShutdownGracePeriod)
+	logind, err := execute("logind.conf.tmpl", int(grace/time.Second))
 	if err != nil {
 		return nil, err
 	}
@@ -160,24 +46,66 @@ func kubeadmFiles(n node) ([]File, error) {
 		file(agentnode.JoinConfig, 0o600, string(join)),
 		file("/etc/systemd/logind.conf.d/10-k8snode.conf", 0o644, logind),
 	}
+	for i, p := range n.spec.Kubernetes.Patches {
+		name := fmt.Sprintf("%s%d+%s.yaml", p.Target, i, p.Type)
+		files = append(files, file(path.Join(patchesDir, name), 0o600, p.Patch))
+	}
 	if !n.controlPlane() {
 		return files, nil
 	}
-	init, err := marshalYAML(initDocument(n), clusterDocument(n), kubeletDocument(n), kubeProxyDocument(n))
+	documents := []any{initDocument(n), clusterDocument(n), kubeletDocument(n)}
+	if n.spec.Kubernetes.Proxy.Mode != cluster.ProxyNone {
+		documents = append(documents, kubeProxyDocument(n))
+	}
+	init, err := marshalYAML(documents...)
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", agentnode.InitConfig, err)
 	}
 	return append(files, file(agentnode.InitConfig, 0o600, string(init))), nil
 }
 
+// apiServerFiles are what the API server reads besides its flags.
+func apiServerFiles(n node) ([]File, error) {
+	var files []File
+	if !n.controlPlane() {
+		return nil, nil
+	}
+	if policy := n.spec.Kubernetes.APIServer.AuditPolicy; policy != "" {
+		files = append(files, file(auditPolicyFile, 0o600, policy))
+	}
+	if n.spec.Kubernetes.APIServer.EncryptSecrets {
+		content, err := marshalYAML(encryptionConfiguration{
+			APIVersion: "apiserver.config.k8s.io/v1",
+			Kind:       "EncryptionConfiguration",
+			Resources: []encryptedResources{{
+				Resources: []string{"secrets"},
+				Providers: []encryptionProvider{
+					{Secretbox: &encryptionKeys{[]encryptionKey{{"key1", n.Bundle.EncryptionKey}}}},
+					{Identity: &struct{}{}},
+				},
+			}},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("writing %s: %w", encryptionFile, err)
+		}
+		files = append(files, file(encryptionFile, 0o600, string(content)))
+	}
+	return files, nil
+}
+
 func initDocument(n node) initConfiguration {
-	return initConfiguration{
+	d := initConfiguration{
 		APIVersion:       kubeadmAPI,
 		Kind:             "InitConfiguration",
 		LocalAPIEndpoint: localEndpoint(n),
 		NodeRegistration: registration(n),
+		Patches:          patchesOf(n),
 		Timeouts:         unattended(),
 	}
+	if n.spec.Kubernetes.Proxy.Mode == cluster.ProxyNone {
+		d.SkipPhases = []string{"addon/kube-proxy"}
+	}
+	return d
 }
 
 func joinDocument(n node) joinConfiguration {
@@ -187,12 +115,20 @@ func joinDocument(n node) joinConfiguration {
 		CACertPath:       kubePKIDir + "/ca.crt",
 		Discovery:        discovery{fileDiscovery{agentnode.Discovery}},
 		NodeRegistration: registration(n),
+		Patches:          patchesOf(n),
 		Timeouts:         unattended(),
 	}
 	if n.controlPlane() {
 		d.ControlPlane = &joinControlPlane{localEndpoint(n)}
 	}
 	return d
+}
+
+func patchesOf(n node) *patches {
+	if len(n.spec.Kubernetes.Patches) == 0 {
+		return nil
+	}
+	return &patches{patchesDir}
 }
 
 func clusterDocument(n node) clusterConfiguration {
@@ -202,7 +138,8 @@ func clusterDocument(n node) clusterConfiguration {
 		Kind:                      "ClusterConfiguration",
 		ClusterName:               n.Cluster.Metadata.Name,
 		KubernetesVersion:         k.Version,
-		ControlPlaneEndpoint:      net.JoinHostPort(k.Endpoint, strconv.Itoa(apiServerPort)),
+		ImageRepository:           k.ImageRepository,
+		ControlPlaneEndpoint:      net.JoinHostPort(n.spec.Endpoint.Name, strconv.Itoa(n.spec.Endpoint.Port)),
 		CertificatesDir:           kubePKIDir,
 		EncryptionAlgorithm:       "ECDSA-P256",
 		CertificateValidityPeriod: time.Duration(k.CertificateValidity).String(),
@@ -212,67 +149,152 @@ func clusterDocument(n node) clusterConfiguration {
 			CertFile: kubePKIDir + "/apiserver-etcd-client.crt",
 			KeyFile:  kubePKIDir + "/apiserver-etcd-client.key",
 		}},
-		APIServer: apiServer{CertSANs: append([]string{k.Endpoint}, k.CertSANs...)},
+		APIServer:         apiServerSection(n),
+		ControllerManager: component{controllerManagerArgs(n)},
+		Scheduler:         component{append(lease(n), args(k.Scheduler.ExtraArgs)...)},
 	}
 	for _, member := range n.Cluster.ControlPlanes() {
 		d.Etcd.External.Endpoints = append(d.Etcd.External.Endpoints, clientURL(member))
 	}
+	return d
+}
+
+func apiServerSection(n node) apiServer {
+	a := n.spec.Kubernetes.APIServer
+	section := apiServer{CertSANs: []string{n.spec.Endpoint.Name}}
+	if vip := n.spec.Endpoint.VIP; vip != "" {
+		section.CertSANs = append(section.CertSANs, vip)
+	}
+	section.CertSANs = append(section.CertSANs, a.CertSANs...)
+	if n.Cluster.Proxied() {
+		section.ExtraArgs = []arg{
+			// /readyz fails first; haproxy sends new connections elsewhere, and
+			// only then the API server ends.
+			{"shutdown-delay-duration", "20s"},
+			// HTTP/2 clients keep one connection for days. One in a thousand
+			// requests makes its client choose again.
+			{"goaway-chance", "0.001"},
+		}
+	}
+	if a.AuditPolicy != "" {
+		section.ExtraArgs = append(section.ExtraArgs,
+			arg{"audit-policy-file", auditPolicyFile},
+			arg{"audit-log-path", auditLogDir + "/audit.log"},
+			arg{"audit-log-maxsize", "100"}, // MB
+			arg{"audit-log-maxbackup", "10"},
+		)
+		section.ExtraVolumes = append(section.ExtraVolumes,
+			hostPathMount{Name: "audit-log", HostPath: auditLogDir, MountPath: auditLogDir, PathType: "DirectoryOrCreate"})
+	}
+	if a.EncryptSecrets {
+		section.ExtraArgs = append(section.ExtraArgs, arg{"encryption-provider-config", encryptionFile})
+	}
+	if a.AuditPolicy != "" || a.EncryptSecrets {
+		section.ExtraVolumes = append(section.ExtraVolumes,
+			hostPathMount{Name: "k8snode", HostPath: apiServerDir, MountPath: apiServerDir, ReadOnly: true, PathType: "Directory"})
+	}
+	section.ExtraArgs = append(section.ExtraArgs, args(a.ExtraArgs)...)
+	return section
+}
+
+func controllerManagerArgs(n node) []arg {
+	var all []arg
 	// The bridge network takes its prefixes from the cluster document; other
 	// ones, of the controller manager, would only mislead.
 	if n.spec.Network.CNI == cluster.CNIBridge {
-		d.ControllerManager.ExtraArgs = []arg{{"allocate-node-cidrs", "false"}}
+		all = append(all, arg{"allocate-node-cidrs", "false"})
 	}
-	// With nobody to take over, a short lease only makes a busy machine's
-	// controllers stop and start again. It stays a lease: a second control
-	// plane must never find two leaders.
-	if len(n.Cluster.ControlPlanes()) == 1 {
-		lease := []arg{
-			{"leader-elect-lease-duration", "60s"}, {"leader-elect-renew-deadline", "45s"}, {"leader-elect-retry-period", "10s"},
-		}
-		d.ControllerManager.ExtraArgs = append(d.ControllerManager.ExtraArgs, lease...)
-		d.Scheduler.ExtraArgs = lease
+	all = append(all, lease(n)...)
+	if d := n.spec.Kubernetes.ControllerManager.ClusterSigningDuration; d != 0 {
+		all = append(all, arg{"cluster-signing-duration", d.String()})
+	}
+	return append(all, args(n.spec.Kubernetes.ControllerManager.ExtraArgs)...)
+}
+
+// lease is for one control plane alone. With nobody to take over, a short lease
+// only makes a busy machine's controllers stop and start again. It stays a
+// lease: a second control plane must never find two leaders.
+func lease(n node) []arg {
+	if len(n.Cluster.ControlPlanes()) != 1 {
+		return nil
+	}
+	return []arg{
+		{"leader-elect-lease-duration", "60s"}, {"leader-elect-renew-deadline", "45s"}, {"leader-elect-retry-period", "10s"},
+	}
+}
+
+func args(from []cluster.Arg) []arg {
+	var to []arg
+	for _, a := range from {
+		to = append(to, arg{a.Name, a.Value})
+	}
+	return to
+}
+
+func kubeletDocument(n node) kubeletConfiguration {
+	k := n.spec.Kubernetes.Kubelet
+	d := kubeletConfiguration{
+		APIVersion:            kubeletAPI,
+		Kind:                  "KubeletConfiguration",
+		CgroupDriver:          "systemd",
+		ContainerLogMaxFiles:  k.ContainerLogMaxFiles,
+		ContainerLogMaxSize:   k.ContainerLogMaxSize,
+		EvictionHard:          k.EvictionHard,
+		KubeReserved:          k.KubeReserved,
+		MaxParallelImagePulls: k.MaxParallelImagePulls,
+		MaxPods:               k.MaxPods,
+		// The image has the sysctls that the kubelet wants.
+		ProtectKernelDefaults: true,
+		// kubeadm would write that of systemd-resolved for the whole cluster
+		// if it ran on the first node.
+		ResolvConf:                      "/etc/resolv.conf",
+		ShutdownGracePeriod:             k.ShutdownGracePeriod.String(),
+		ShutdownGracePeriodCriticalPods: k.ShutdownGracePeriodCriticalPods.String(),
+		SystemReserved:                  k.SystemReserved,
+		// The default is below /usr, which is read-only.
+		VolumePluginDir: "/var/lib/kubelet/volumeplugins",
+	}
+	if k.MaxParallelImagePulls > 1 {
+		d.SerializeImagePulls = new(bool)
+	}
+	if n.docker() {
+		// Without it, exec and attach fail: Mirantis/cri-dockerd#560.
+		d.FeatureGates = map[string]bool{"ExtendWebSocketsToKubelet": false}
 	}
 	return d
 }
 
-func kubeletDocument(n node) kubeletConfiguration {
-	return kubeletConfiguration{
-		APIVersion:           kubeletAPI,
-		Kind:                 "KubeletConfiguration",
-		CgroupDriver:         "systemd",
-		ContainerLogMaxFiles: 5,
-		ContainerLogMaxSize:  "20Mi",
-		MaxPods:              n.spec.Kubernetes.MaxPods,
-		// kubeadm would write that of systemd-resolved for the whole cluster
-		// if it ran on the first node.
-		ResolvConf:                      "/etc/resolv.conf",
-		ShutdownGracePeriod:             shutdownGrace.String(),
-		ShutdownGracePeriodCriticalPods: shutdownGraceCritical.String(),
-		// The default is below /usr, which is read-only.
-		VolumePluginDir: "/var/lib/kubelet/volumeplugins",
-	}
-}
-
 func kubeProxyDocument(n node) kubeProxyConfiguration {
-	return kubeProxyConfiguration{APIVersion: kubeProxyAPI, Kind: "KubeProxyConfiguration", Mode: n.spec.Kubernetes.ProxyMode}
+	p := n.spec.Kubernetes.Proxy
+	return kubeProxyConfiguration{APIVersion: kubeProxyAPI, Kind: "KubeProxyConfiguration", Mode: p.Mode, NodePortAddresses: p.NodePortAddresses}
 }
 
 func localEndpoint(n node) apiEndpoint {
-	return apiEndpoint{AdvertiseAddress: n.IP().String(), BindPort: apiServerPort}
+	return apiEndpoint{AdvertiseAddress: n.IP().String(), BindPort: cluster.APIServerPort}
 }
 
 func registration(n node) nodeRegistration {
 	r := nodeRegistration{
 		Name:            n.Name,
-		CRISocket:       "unix:///run/containerd/containerd.sock",
+		CRISocket:       criSocket(n),
 		ImagePullPolicy: "IfNotPresent",
-		// Without it the kubelet may take any address of the machine.
-		KubeletExtraArgs: []arg{{"node-ip", n.IP().String()}},
+		// Without it the kubelet may take any address of the machine, that of
+		// keepalived among them (kubernetes/kubernetes#54492).
+		KubeletExtraArgs: append([]arg{{"node-ip", n.IP().String()}}, args(n.spec.Kubernetes.Kubelet.ExtraArgs)...),
 	}
 	// Without workers, CoreDNS and all else must run on control planes.
-	if len(n.Cluster.ControlPlanes()) == len(n.spec.Nodes) {
-		r.Taints = &[]struct{}{}
+	alone := len(n.Cluster.ControlPlanes()) == len(n.spec.Nodes)
+	if !alone && len(n.Taints) == 0 {
+		return r
 	}
+	taints := []taint{}
+	if n.controlPlane() && !alone {
+		taints = append(taints, taint{Key: controlPlaneMark, Effect: "NoSchedule"})
+	}
+	for _, t := range n.Taints {
+		taints = append(taints, taint(t))
+	}
+	r.Taints = &taints
 	return r
 }
 

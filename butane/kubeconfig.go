@@ -54,9 +54,10 @@ type kubeconfigCredentials struct {
 	ClientKeyData         string `yaml:"client-key-data"`
 }
 
-// Kubeconfig returns the operator's kubeconfig. It reaches the first control
-// plane by address, as the operator's machine need not resolve the endpoint,
-// and expects the endpoint's name in its certificate. Its certificate is
+// Kubeconfig returns the operator's kubeconfig. It reaches the endpoint's
+// virtual address, or else the first control plane, by address, as the
+// operator's machine need not resolve the endpoint, and expects the endpoint's
+// name in its certificate. Its certificate is
 // [pki.Bundle.Operator]: it may do anything and cannot be revoked, so its life
 // is short unless Options.Validity says otherwise.
 func Kubeconfig(c cluster.Cluster, b pki.Bundle, opts pki.Options) ([]byte, error) {
@@ -77,8 +78,11 @@ func operatorKubeconfig(c cluster.Cluster, b pki.Bundle, opts pki.Options) ([]by
 		return nil, err
 	}
 	server := kubeconfigAddress{
-		Server:        serverURL(controlPlanes[0].IP().String()),
-		TLSServerName: c.Spec.Kubernetes.Endpoint,
+		Server:        serverURL(controlPlanes[0].IP().String(), cluster.APIServerPort),
+		TLSServerName: c.Spec.Endpoint.Name,
+	}
+	if e := c.Spec.Endpoint; e.VIP != "" {
+		server.Server = serverURL(e.VIP, e.Port)
 	}
 	return marshalYAML(newKubeconfig(c.Metadata.Name, "kubernetes-admin", server, b, credentials))
 }
@@ -93,7 +97,7 @@ func discoveryFiles(n node) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := kubeconfigAddress{Server: serverURL(n.spec.Kubernetes.Endpoint)}
+	server := kubeconfigAddress{Server: serverURL(n.spec.Endpoint.Name, n.spec.Endpoint.Port)}
 	content, err := marshalYAML(newKubeconfig(n.Cluster.Metadata.Name, n.Name, server, n.Bundle, credentials))
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", agentnode.Discovery, err)
@@ -114,8 +118,8 @@ func newKubeconfig(clusterName, user string, server kubeconfigAddress, b pki.Bun
 	}
 }
 
-func serverURL(host string) string {
-	return "https://" + net.JoinHostPort(host, strconv.Itoa(apiServerPort))
+func serverURL(host string, port int) string {
+	return "https://" + net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 func encode(pem string) string {

@@ -11,6 +11,7 @@ type hostsData struct {
 	Nodes      []namedAddress
 	Endpoint   string
 	APIServers []netip.Addr
+	Extra      []cluster.Host
 }
 
 type namedAddress struct {
@@ -18,33 +19,18 @@ type namedAddress struct {
 	Address netip.Addr
 }
 
-type networkData struct {
-	MAC     string
-	Address netip.Prefix
-	Gateway string
-	DNS     []string
-	Routes  []routeData
-}
-
-type routeData struct {
-	Name        string
-	Destination string
-	Gateway     netip.Addr
-}
-
 type resolvData struct {
 	DNS     []string
 	Address netip.Addr
 }
 
-// networkFiles configure the machine's one interface, names and time.
+// networkFiles configure names and time.
 func networkFiles(n node) ([]File, error) {
 	leaves := []struct {
 		path, template string
 		data           any
 	}{
 		{"/etc/hosts", "hosts.tmpl", hosts(n)},
-		{"/etc/systemd/network/10-k8snode.network", "10-k8snode.network.tmpl", network(n)},
 		{"/etc/resolv.conf", "resolv.conf.tmpl", resolvData{n.spec.Network.DNS, n.IP()}},
 	}
 	if len(n.spec.Network.NTP) > 0 {
@@ -64,12 +50,17 @@ func networkFiles(n node) ([]File, error) {
 	return files, nil
 }
 
-// hosts resolves the endpoint to every control plane, on a control plane to
-// itself first: during kubeadm init and join no other may answer.
+// hosts resolves the endpoint to its virtual address. Without one, every
+// control plane has a line, on a control plane itself first: during kubeadm
+// init and join no other may answer.
 func hosts(n node) hostsData {
-	data := hostsData{Endpoint: n.spec.Kubernetes.Endpoint}
+	data := hostsData{Endpoint: n.spec.Endpoint.Name, Extra: n.spec.Network.Hosts}
 	for _, other := range n.spec.Nodes {
 		data.Nodes = append(data.Nodes, namedAddress{other.Name, other.IP()})
+	}
+	if vip, err := netip.ParseAddr(n.spec.Endpoint.VIP); err == nil {
+		data.APIServers = []netip.Addr{vip}
+		return data
 	}
 	if n.controlPlane() {
 		data.APIServers = append(data.APIServers, n.IP())
@@ -77,26 +68,6 @@ func hosts(n node) hostsData {
 	for _, other := range n.Cluster.ControlPlanes() {
 		if other.Name != n.Name {
 			data.APIServers = append(data.APIServers, other.IP())
-		}
-	}
-	return data
-}
-
-// network matches the interface by MAC, as names differ between kernels.
-// With the bridge network, every other node's pods are behind its address.
-func network(n node) networkData {
-	data := networkData{
-		MAC:     n.HardwareAddr().String(),
-		Address: n.Prefix(),
-		Gateway: n.spec.Network.Gateway,
-		DNS:     n.spec.Network.DNS,
-	}
-	if n.spec.Network.CNI != cluster.CNIBridge {
-		return data
-	}
-	for _, other := range n.spec.Nodes {
-		if other.Name != n.Name {
-			data.Routes = append(data.Routes, routeData{other.Name, other.PodCIDR, other.IP()})
 		}
 	}
 	return data

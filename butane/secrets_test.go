@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -231,4 +232,37 @@ func verify(t *testing.T, certificate, authority string, usage x509.ExtKeyUsage,
 		t.Errorf("certificate ends %s, want %s", cert.NotAfter, notAfter)
 	}
 	return cert
+}
+
+// What is rendered for review has no secret in it, of the bundle or minted.
+func TestRedact(t *testing.T) {
+	for _, name := range []string{"cs1-k8s-m1", "cs1-k8s-w1"} {
+		in := newInput(t, guide(t), name)
+		whole := generate(t, in)
+		content, err := whole.Redact().Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets := []string{in.Bundle.KeepalivedPassword, in.Bundle.EncryptionKey, in.Report.Token}
+		for _, f := range whole.Storage.Files {
+			for _, m := range regexp.MustCompile(`(?s)PRIVATE KEY-----\n(.*?)\n-----END`).FindAllStringSubmatch(f.Contents.Inline, -1) {
+				// The last lines are the public half of the key.
+				secrets = append(secrets, strings.Split(m[1], "\n")[0])
+			}
+			for _, m := range regexp.MustCompile(`client-key-data: (\S+)`).FindAllStringSubmatch(f.Contents.Inline, -1) {
+				secrets = append(secrets, m[1])
+			}
+		}
+		if len(secrets) < 4 {
+			t.Fatalf("%s: found %d secrets only", name, len(secrets))
+		}
+		for _, secret := range secrets {
+			if strings.Contains(string(content), secret) {
+				t.Errorf("%s: %q is left", name, secret)
+			}
+		}
+		if again, err := whole.Marshal(); err != nil || !strings.Contains(string(again), in.Report.Token) {
+			t.Errorf("%s: Redact changed its receiver: %v", name, err)
+		}
+	}
 }

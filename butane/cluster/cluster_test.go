@@ -28,20 +28,33 @@ func TestParseLab(t *testing.T) {
 		Metadata:   cluster.Metadata{Name: "lab"},
 		Spec: cluster.Spec{
 			Kubernetes: cluster.Kubernetes{
-				Version: "v1.37.2", Endpoint: "api.lab.internal",
+				Version: "v1.37.2", ImageRepository: "registry.k8s.io",
 				PodSubnet: "10.244.0.0/16", ServiceSubnet: "10.96.0.0/16", DNSDomain: "cluster.local",
-				ProxyMode: "nftables", MaxPods: 110, CertificateValidity: cluster.Duration(8760 * time.Hour),
+				CertificateValidity: cluster.Duration(8760 * time.Hour),
+				Kubelet: cluster.Kubelet{
+					MaxPods: 110, ContainerLogMaxSize: "20Mi", ContainerLogMaxFiles: 5,
+					ShutdownGracePeriod: cluster.Duration(30 * time.Second), ShutdownGracePeriodCriticalPods: cluster.Duration(10 * time.Second),
+				},
+				Proxy: cluster.Proxy{Mode: "nftables"},
 			},
-			Etcd:      cluster.Etcd{HeartbeatMillis: 250, ElectionMillis: 2000, QuotaGiB: 6},
+			Endpoint:         cluster.Endpoint{Name: "api.lab.internal", Port: 6443},
+			HighAvailability: cluster.HighAvailability{Mode: "none"},
+			Etcd: cluster.Etcd{
+				Tuning: "slow", HeartbeatMillis: 250, ElectionMillis: 2000, QuotaGiB: 6,
+				CompactionMode: "periodic", CompactionRetention: "1h",
+			},
+			Runtime:   cluster.Runtime{Name: "containerd"},
 			Network:   cluster.Network{CNI: "bridge"},
 			Provision: cluster.Provision{Address: "10.77.0.1", HTTPPort: 8080, TLSPort: 8443},
 			Nodes: []cluster.Node{
 				{
 					Name: "cp1", Role: cluster.ControlPlane, MAC: "52:54:00:6b:00:0b", Address: "10.77.0.11/24",
+					Addressing: "static", Links: []cluster.Link{{Name: "lan0", MAC: "52:54:00:6b:00:0b"}}, Primary: "lan0",
 					PodCIDR: "10.244.0.0/24", Disk: api.DiskSelection{MinSizeGiB: 8},
 				},
 				{
 					Name: "w1", Role: cluster.Worker, MAC: "52:54:00:6b:00:15", Address: "10.77.0.21/24",
+					Addressing: "static", Links: []cluster.Link{{Name: "lan0", MAC: "52:54:00:6b:00:15"}}, Primary: "lan0",
 					PodCIDR: "10.244.1.0/24", Disk: api.DiskSelection{MinSizeGiB: 8},
 				},
 			},
@@ -75,6 +88,23 @@ func TestParseInvalid(t *testing.T) {
 			}
 			golden.Check(t, strings.TrimSuffix(file, ".yaml")+".txt", []byte(problems.Error()+"\n"))
 		})
+	}
+}
+
+// Warnings do not stop anybody; Lint shows them.
+func TestLint(t *testing.T) {
+	for _, file := range glob(t, "testdata/valid-*.yaml") {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			c, problems := cluster.Lint(filepath.Base(file), read(t, file))
+			if c.Metadata.Name == "" || len(problems.Of(report.Error)) > 0 {
+				t.Fatalf("got:\n%v\nwant a cluster and no error", problems)
+			}
+			golden.Check(t, strings.TrimSuffix(file, ".yaml")+".txt", []byte(problems.Error()+"\n"))
+		})
+	}
+	_, problems := cluster.Lint("c.yaml", []byte("kind: ["))
+	if len(problems.Of(report.Error)) == 0 {
+		t.Error("no error about a file that is not YAML")
 	}
 }
 
@@ -184,18 +214,19 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if len(c.ControlPlanes()) != 1 {
-			t.Errorf("accepted %d control planes", len(c.ControlPlanes()))
+		if len(c.ControlPlanes()) == 0 {
+			t.Error("accepted a cluster without a control plane")
 		}
 		for _, n := range c.Spec.Nodes {
-			if !n.IP().Is4() || n.HardwareAddr() == nil || n.PodCIDR == "" {
+			_, primary := n.Link(n.Primary)
+			if !n.IP().Is4() || n.HardwareAddr() == nil || n.PodCIDR == "" || !primary {
 				t.Errorf("accepted node %+v", n)
 			}
 		}
 		if diff := cmp.Diff(c, c.Default()); diff != "" {
 			t.Errorf("Default changes a parsed cluster:\n%s", diff)
 		}
-		if problems := c.Validate(); len(problems) > 0 {
+		if problems := c.Validate().Of(report.Error); len(problems) > 0 {
 			t.Errorf("Validate refuses a parsed cluster:\n%v", problems)
 		}
 	})

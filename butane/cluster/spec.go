@@ -1,10 +1,6 @@
 package cluster
 
-import (
-	"time"
-
-	"github.com/k8snode/k8snode/provision/api"
-)
+import "time"
 
 // APIVersion and Kind identify a cluster document.
 const (
@@ -14,10 +10,12 @@ const (
 
 // Cluster is a cluster document: the cluster, its network and its nodes.
 type Cluster struct {
-	APIVersion string   `yaml:"apiVersion"`
-	Kind       string   `yaml:"kind"`
-	Metadata   Metadata `yaml:"metadata"`
-	Spec       Spec     `yaml:"spec"`
+	// APIVersion is k8snode.io/v1alpha1.
+	APIVersion string `yaml:"apiVersion"`
+	// Kind is Cluster.
+	Kind     string   `yaml:"kind"`
+	Metadata Metadata `yaml:"metadata"`
+	Spec     Spec     `yaml:"spec"`
 }
 
 // Metadata names a cluster.
@@ -28,91 +26,191 @@ type Metadata struct {
 
 // Spec is the content of a Cluster.
 type Spec struct {
-	Kubernetes Kubernetes `yaml:"kubernetes"`
-	Etcd       Etcd       `yaml:"etcd"`
-	Network    Network    `yaml:"network"`
-	Provision  Provision  `yaml:"provision"`
-	// SSHAuthorizedKeys log in as the user core.
+	Kubernetes       Kubernetes       `yaml:"kubernetes"`
+	Endpoint         Endpoint         `yaml:"endpoint"`
+	HighAvailability HighAvailability `yaml:"highAvailability"`
+	Etcd             Etcd             `yaml:"etcd"`
+	Runtime          Runtime          `yaml:"runtime"`
+	Network          Network          `yaml:"network"`
+	Provision        Provision        `yaml:"provision"`
+	System           System           `yaml:"system"`
+	// SSHAuthorizedKeys log in as the user core. Without keys no SSH server
+	// runs.
 	SSHAuthorizedKeys []string `yaml:"sshAuthorizedKeys"`
-	Nodes             []Node   `yaml:"nodes"`
+	// Manifests are files, named relative to this document, that the control
+	// plane applies once after kubeadm init: a pod network, for instance.
+	Manifests []string `yaml:"manifests"`
+	Nodes     []Node   `yaml:"nodes"`
 }
 
 // Kubernetes holds what kubeadm is told.
 type Kubernetes struct {
 	// Version has the form v1.37.2 and is that of the image.
 	Version string `yaml:"version"`
-	// Endpoint is the DNS name of the API servers; every node resolves it by
-	// its own /etc/hosts. The port is 6443.
-	Endpoint string `yaml:"endpoint"`
-	// PodSubnet and ServiceSubnet are IPv4 prefixes; the defaults are
-	// 10.244.0.0/16 and 10.96.0.0/16.
+	// ImageRepository is where the images of the control plane are from. What
+	// the node image brings is named registry.k8s.io.
+	ImageRepository string `yaml:"imageRepository"`
+	// PodSubnet and ServiceSubnet are IPv4 prefixes.
 	PodSubnet     string `yaml:"podSubnet"`
 	ServiceSubnet string `yaml:"serviceSubnet"`
-	// DNSDomain is cluster.local by default.
+	// DNSDomain is the domain of services.
 	DNSDomain string `yaml:"dnsDomain"`
-	// ProxyMode is nftables (the default) or iptables.
-	ProxyMode string `yaml:"proxyMode"`
-	// MaxPods is 110 by default; it must fit a node's pod prefix.
-	MaxPods int `yaml:"maxPods"`
-	// CertSANs are further names and addresses of the API server.
+	// CertificateValidity is the life of leaf certificates, those of etcd and
+	// those that kubeadm makes; 87600h is ten years. None outlives its
+	// authority.
+	CertificateValidity Duration          `yaml:"certificateValidity"`
+	APIServer           APIServer         `yaml:"apiServer"`
+	ControllerManager   ControllerManager `yaml:"controllerManager"`
+	Scheduler           Scheduler         `yaml:"scheduler"`
+	Kubelet             Kubelet           `yaml:"kubelet"`
+	Proxy               Proxy             `yaml:"proxy"`
+	// Patches change what kubeadm writes: the manifests of the control plane,
+	// the kubelet's configuration, CoreDNS and kube-proxy.
+	Patches []Patch `yaml:"patches"`
+}
+
+// APIServer configures kube-apiserver.
+type APIServer struct {
+	// CertSANs are further names and addresses of its certificate; those of
+	// the nodes and of the endpoint are in it already.
 	CertSANs []string `yaml:"certSANs"`
-	// CertificateValidity is the life of leaf certificates, 8760h by default.
-	CertificateValidity Duration `yaml:"certificateValidity"`
+	// ExtraArgs are flags without their hyphens. One of a name that kubeadm
+	// sets as well replaces kubeadm's.
+	ExtraArgs []Arg `yaml:"extraArgs"`
+	// AuditPolicy is an audit.k8s.io/v1 Policy, as text. The log is
+	// /var/log/kubernetes/audit.log, ten files of 100 MB.
+	AuditPolicy string `yaml:"auditPolicy"`
+	// EncryptSecrets keeps Secrets encrypted in etcd, with the key in the
+	// secrets of the cluster (secretbox).
+	EncryptSecrets bool `yaml:"encryptSecrets"`
 }
 
-// Etcd tunes etcd.
-type Etcd struct {
-	// HeartbeatMillis and ElectionMillis default to 250 and 2000.
-	HeartbeatMillis int `yaml:"heartbeatMillis"`
-	ElectionMillis  int `yaml:"electionMillis"`
-	// QuotaGiB is the backend quota, 6 by default, 8 at most.
-	QuotaGiB int `yaml:"quotaGiB"`
+// ControllerManager configures kube-controller-manager.
+type ControllerManager struct {
+	// ClusterSigningDuration is the life of certificates that the cluster
+	// signs, those of kubelets among them.
+	ClusterSigningDuration Duration `yaml:"clusterSigningDuration"`
+	// ExtraArgs are as those of the API server.
+	ExtraArgs []Arg `yaml:"extraArgs"`
 }
 
-// Network is the machine network.
-type Network struct {
-	// Gateway and DNS may be empty in an isolated network.
-	Gateway string   `yaml:"gateway"`
-	DNS     []string `yaml:"dns"`
-	NTP     []string `yaml:"ntp"`
-	// CNI is bridge (reference plugins and static routes, for nodes of one
-	// layer-2 segment) or none (the operator installs one).
-	CNI string `yaml:"cni"`
+// Scheduler configures kube-scheduler.
+type Scheduler struct {
+	// ExtraArgs are as those of the API server.
+	ExtraArgs []Arg `yaml:"extraArgs"`
 }
 
-// Provision says how a machine reaches the provisioning server.
-type Provision struct {
-	// Address is the server's address on the machine network.
-	Address string `yaml:"address"`
-	// HTTPPort serves boot scripts and artifacts, 8080 by default.
-	HTTPPort int `yaml:"httpPort"`
-	// TLSPort serves plans, configs and reports, 8443 by default.
-	TLSPort int `yaml:"tlsPort"`
+// Arg is a flag of a program.
+type Arg struct {
+	Name  string `yaml:"name"`
+	Value string `yaml:"value"`
 }
 
-// Role of a node.
-type Role string
+// Kubelet is the KubeletConfiguration of every node.
+type Kubelet struct {
+	// MaxPods must fit a node's pod prefix.
+	MaxPods int `yaml:"maxPods"`
+	// ContainerLogMaxSize and ContainerLogMaxFiles rotate the logs of
+	// containers.
+	ContainerLogMaxSize  string `yaml:"containerLogMaxSize"`
+	ContainerLogMaxFiles int    `yaml:"containerLogMaxFiles"`
+	// SystemReserved and KubeReserved are kept from pods: cpu, memory,
+	// ephemeral-storage, pid.
+	SystemReserved map[string]string `yaml:"systemReserved"`
+	KubeReserved   map[string]string `yaml:"kubeReserved"`
+	// EvictionHard are the thresholds at which pods are evicted, for instance
+	// memory.available: 200Mi.
+	EvictionHard map[string]string `yaml:"evictionHard"`
+	// MaxParallelImagePulls limits pulls at the same time.
+	MaxParallelImagePulls int `yaml:"maxParallelImagePulls"`
+	// ShutdownGracePeriod is how long a shutdown waits for pods,
+	// ShutdownGracePeriodCriticalPods the part of it that critical ones have
+	// for themselves.
+	ShutdownGracePeriod             Duration `yaml:"shutdownGracePeriod"`
+	ShutdownGracePeriodCriticalPods Duration `yaml:"shutdownGracePeriodCriticalPods"`
+	// ExtraArgs are flags of the kubelet. Most of its settings are fields of
+	// its configuration today: change those by a patch of the target
+	// kubeletconfiguration.
+	ExtraArgs []Arg `yaml:"extraArgs"`
+}
 
-// The roles.
-const (
-	ControlPlane Role = "controlPlane"
-	Worker       Role = "worker"
-)
+// Proxy is the KubeProxyConfiguration.
+type Proxy struct {
+	// Mode is nftables, iptables or ipvs. The last is deprecated and gone in
+	// Kubernetes 1.43. None leaves kube-proxy out, for networks that replace it.
+	Mode string `yaml:"mode"`
+	// NodePortAddresses are the prefixes on which NodePort services answer, or
+	// one of the words primary, localhost and all.
+	NodePortAddresses []string `yaml:"nodePortAddresses"`
+}
 
-// Node is one machine.
-type Node struct {
+// Patch changes a document that kubeadm writes.
+type Patch struct {
+	// Target is kube-apiserver, kube-controller-manager, kube-scheduler,
+	// kubeletconfiguration, corednsdeployment or kubeproxydaemonset.
+	Target string `yaml:"target"`
+	// Type is strategic, merge or json.
+	Type string `yaml:"type"`
+	// Patch is the text of it, YAML or JSON.
+	Patch string `yaml:"patch"`
+}
+
+// Endpoint is where clients reach the API servers.
+type Endpoint struct {
+	// Name is a DNS name, which every node resolves by its own /etc/hosts. It
+	// is in every certificate and kubeconfig, and does not change.
 	Name string `yaml:"name"`
-	Role Role   `yaml:"role"`
-	// MAC is the address of the interface that the machine boots from and
-	// that carries Address.
-	MAC string `yaml:"mac"`
-	// Address is an IPv4 address with its prefix length.
-	Address string `yaml:"address"`
-	// PodCIDR is the node's part of the pod subnet: a /24 by the node's place
-	// in the list, unless set.
-	PodCIDR string `yaml:"podCIDR"`
-	// Disk must match exactly one disk of the machine.
-	Disk api.DiskSelection `yaml:"disk"`
+	// VIP is a virtual address on the nodes' network, which keepalived moves
+	// to a control plane that works. Empty means that there is none: a name
+	// that leads to every control plane, or to a load balancer of your own.
+	VIP string `yaml:"vip"`
+	// Port is that of haproxy with a VIP, of the API servers without.
+	Port int `yaml:"port"`
+}
+
+// HighAvailability is how the endpoint survives the loss of a control plane.
+// The fields other than mode are for the mode keepalived.
+type HighAvailability struct {
+	// Mode is keepalived (with haproxy on every control plane) or none.
+	Mode string `yaml:"mode"`
+	// Preemption is nopreempt (a VIP stays where it is while that works) or
+	// preempt (it returns to the first control plane that works).
+	Preemption string `yaml:"preemption"`
+	// PreemptDelaySeconds is how long a control plane waits before it takes
+	// a VIP back.
+	PreemptDelaySeconds int `yaml:"preemptDelaySeconds"`
+	// VirtualRouterID is that of the endpoint's VIP, 1 to 255, by default the
+	// last byte of the VIP. No other VRRP in the same network may have it.
+	VirtualRouterID int `yaml:"virtualRouterID"`
+	// AdvertSeconds is the time between two advertisements.
+	AdvertSeconds int `yaml:"advertSeconds"`
+	// Instances are further virtual addresses. They move together with that
+	// of the endpoint, as one sync group.
+	Instances []VRRPInstance `yaml:"instances"`
+	HAProxy   HAProxy        `yaml:"haproxy"`
+}
+
+// VRRPInstance is a virtual address of its own.
+type VRRPInstance struct {
+	Name string `yaml:"name"`
+	// VIP is an address with its prefix length.
+	VIP string `yaml:"vip"`
+	// Interface is the name of a link that every control plane has.
+	Interface string `yaml:"interface"`
+	// VirtualRouterID is by default the last byte of the VIP.
+	VirtualRouterID int `yaml:"virtualRouterID"`
+}
+
+// HAProxy tunes the proxy in front of the API servers.
+type HAProxy struct {
+	MaxConnections int `yaml:"maxConnections"`
+	// ConnectTimeout is how long an API server may take to answer.
+	ConnectTimeout Duration `yaml:"connectTimeout"`
+	// IdleTimeout ends connections without traffic, "kubectl logs -f" among
+	// them.
+	IdleTimeout Duration `yaml:"idleTimeout"`
+	// StatsPort serves statistics on the node's own loopback; 0 is off.
+	StatsPort int `yaml:"statsPort"`
 }
 
 // Duration is a time.Duration written as "8760h".

@@ -2,28 +2,31 @@ package cluster
 
 import (
 	"fmt"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/k8snode/k8snode/internal/report"
 )
 
 // Validate returns all that is wrong with the cluster, with the path of each
-// field. The cluster must have its defaults.
+// field: errors, and warnings of what works and will probably be regretted.
+// The cluster must have its defaults.
 func (c Cluster) Validate() report.Problems {
 	ch := checker{}
 	ch.label("metadata.name", c.Metadata.Name)
 	ch.kubernetes(c.Spec.Kubernetes)
 	ch.etcd(c.Spec.Etcd)
+	ch.runtime(c.Spec)
 	ch.nodes(c.Spec.Nodes)
 	nets := ch.networks(c.Spec)
 	ch.addresses(c.Spec, nets)
 	ch.podCIDRs(c.Spec, nets)
 	ch.network(c.Spec.Network, nets)
+	ch.endpoint(c.Spec, nets)
+	ch.highAvailability(c)
 	ch.provision(c.Spec.Provision, nets)
+	ch.system(c.Spec)
 	ch.sshKeys(c.Spec.SSHAuthorizedKeys)
 	return ch.problems
 }
@@ -35,6 +38,29 @@ type checker struct {
 
 func (c *checker) add(path report.Path, message, remedy string) {
 	c.problems.Add(path, message, remedy)
+}
+
+func (c *checker) warn(path report.Path, message, remedy string) {
+	c.problems.Warn(path, message, remedy)
+}
+
+// oneOf checks a word of a few.
+func (c *checker) oneOf(path report.Path, value string, words ...string) bool {
+	if slices.Contains(words, value) {
+		return true
+	}
+	last := len(words) - 1
+	c.add(path, fmt.Sprintf("unknown value %q", value), "use "+strings.Join(words[:last], ", ")+" or "+words[last])
+	return false
+}
+
+// between checks a number.
+func (c *checker) between(path report.Path, value, low, high int) bool {
+	if value >= low && value <= high {
+		return true
+	}
+	c.add(path, fmt.Sprintf("%d is out of range", value), fmt.Sprintf("use %d to %d", low, high))
+	return false
 }
 
 // seen finds values that must not occur twice.
@@ -80,88 +106,6 @@ func isDNSName(name string) bool {
 	// The last part of an IPv4 address is digits only, that of a name never.
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	return strings.Trim(last, "0123456789") != ""
-}
-
-var versionPattern = regexp.MustCompile(`^v1\.(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})$`)
-
-func (c *checker) kubernetes(k Kubernetes) {
-	const path report.Path = "spec.kubernetes"
-	switch {
-	case k.Version == "":
-		c.add(path.Field("version"), "missing", "write the version of the image, for instance v1.37.2")
-	case !versionPattern.MatchString(k.Version):
-		c.add(path.Field("version"), fmt.Sprintf("%q is not a Kubernetes release", k.Version), "write it as v1.37.2")
-	}
-	c.endpoint(path.Field("endpoint"), k.Endpoint)
-	if !isDNSName(k.DNSDomain) {
-		c.add(path.Field("dnsDomain"), fmt.Sprintf("%q is not a DNS name", k.DNSDomain), "")
-	}
-	switch k.ProxyMode {
-	case ProxyNFTables, ProxyIPTables:
-	case "ipvs":
-		c.add(path.Field("proxyMode"), "ipvs is deprecated since Kubernetes 1.35 and removed in 1.43", "use nftables")
-	default:
-		c.add(path.Field("proxyMode"), fmt.Sprintf("unknown mode %q", k.ProxyMode), "use nftables or iptables")
-	}
-	if k.MaxPods < 1 {
-		c.add(path.Field("maxPods"), fmt.Sprintf("%d is not a number of pods", k.MaxPods), "")
-	}
-	names := seen{}
-	for i, san := range k.CertSANs {
-		at := path.Field("certSANs").Index(i)
-		// An API server may have a wildcard name in front of it.
-		_, err := netip.ParseAddr(san)
-		if err != nil && !isDNSName(strings.TrimPrefix(san, "*.")) {
-			c.add(at, fmt.Sprintf("%q is neither a DNS name nor an IP address", san), "")
-			continue
-		}
-		c.unique(names, at, san)
-	}
-	if validity := time.Duration(k.CertificateValidity); validity <= 24*time.Hour {
-		c.add(path.Field("certificateValidity"), fmt.Sprintf("%s is too short to renew in time", k.CertificateValidity), "use more than 24h")
-	}
-}
-
-func (c *checker) endpoint(path report.Path, endpoint string) {
-	host, _, hasPort := strings.Cut(endpoint, ":")
-	_, err := netip.ParseAddr(endpoint)
-	_, hostErr := netip.ParseAddr(host)
-	switch {
-	case endpoint == "":
-		c.add(path, "missing", "write the DNS name of the API servers")
-	case err == nil || hostErr == nil:
-		c.add(path, fmt.Sprintf("%s is an IP address, which could never be given to another machine", endpoint),
-			"write a DNS name; every node resolves it by its own /etc/hosts")
-	case strings.Contains(endpoint, "://"):
-		c.add(path, fmt.Sprintf("%q is a URL", endpoint), "write the DNS name only")
-	case hasPort && isDNSName(host):
-		c.add(path, fmt.Sprintf("%q has a port", endpoint), "write "+host+"; the port is 6443")
-	case !isDNSName(endpoint):
-		c.add(path, fmt.Sprintf("%q is not a DNS name", endpoint), "")
-	}
-}
-
-// Limits of etcd: its tuning guide and server/embed/config.go.
-const (
-	maxElectionMillis = 50_000
-	maxQuotaGiB       = 8
-)
-
-func (c *checker) etcd(e Etcd) {
-	const path report.Path = "spec.etcd"
-	if e.HeartbeatMillis < 1 {
-		c.add(path.Field("heartbeatMillis"), fmt.Sprintf("%d is not a time", e.HeartbeatMillis), "")
-	}
-	switch at := path.Field("electionMillis"); {
-	case e.ElectionMillis > maxElectionMillis:
-		c.add(at, fmt.Sprintf("%d ms is more than etcd allows", e.ElectionMillis), "use at most 50000")
-	case e.ElectionMillis < 5*e.HeartbeatMillis:
-		c.add(at, fmt.Sprintf("%d ms is less than five heartbeats of %d ms", e.ElectionMillis, e.HeartbeatMillis),
-			fmt.Sprintf("use at least %d", 5*e.HeartbeatMillis))
-	}
-	if e.QuotaGiB < 1 || e.QuotaGiB > maxQuotaGiB {
-		c.add(path.Field("quotaGiB"), fmt.Sprintf("%d GiB is out of range", e.QuotaGiB), "use 1 to 8")
-	}
 }
 
 // sshKeyTypes are the key types that sshd takes by default.

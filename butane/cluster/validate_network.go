@@ -109,8 +109,8 @@ func (c *checker) podCIDRs(s Spec, nets networks) {
 			}
 		}
 		earlier = append(earlier, owned{p, path})
-		if room := 1<<(32-p.Bits()) - bridgeAddresses; s.Kubernetes.MaxPods > room {
-			c.add(path, fmt.Sprintf("%s has room for %d pods, maxPods is %d", p, max(room, 0), s.Kubernetes.MaxPods), "use a larger podCIDR, or a smaller maxPods")
+		if room := 1<<(32-p.Bits()) - bridgeAddresses; s.Kubernetes.Kubelet.MaxPods > room {
+			c.add(path, fmt.Sprintf("%s has room for %d pods, maxPods is %d", p, max(room, 0), s.Kubernetes.Kubelet.MaxPods), "use a larger podCIDR, or a smaller maxPods")
 		}
 	}
 }
@@ -132,6 +132,23 @@ func (c *checker) network(n Network, nets networks) {
 	}
 	if n.CNI != CNIBridge && n.CNI != CNINone {
 		c.add(path.Field("cni"), fmt.Sprintf("unknown network %q", n.CNI), "use bridge, or none and install one yourself")
+	}
+	if len(n.NTP) == 0 {
+		c.warn(path.Field("ntp"), "no time server: certificates and etcd need clocks that agree", "name one that the nodes reach")
+	}
+	for i, h := range n.Hosts {
+		at := path.Field("hosts").Index(i)
+		if _, err := netip.ParseAddr(h.Address); err != nil {
+			c.add(at.Field("address"), fmt.Sprintf("%q is not an IP address", h.Address), "")
+		}
+		if len(h.Names) == 0 {
+			c.add(at.Field("names"), "missing", "")
+		}
+		for j, name := range h.Names {
+			if !isDNSName(name) {
+				c.add(at.Field("names").Index(j), fmt.Sprintf("%q is not a DNS name", name), "")
+			}
+		}
 	}
 }
 

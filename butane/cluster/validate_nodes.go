@@ -28,9 +28,6 @@ func (c *checker) nodes(nodes []Node) {
 		switch n.Role {
 		case ControlPlane:
 			controlPlanes++
-			if controlPlanes == 2 {
-				c.add(path.Field("role"), "a second control plane: highly available control planes are not built yet", "make the node a worker")
-			}
 		case Worker:
 		case "":
 			c.add(path.Field("role"), "missing", "use controlPlane or worker")
@@ -40,6 +37,8 @@ func (c *checker) nodes(nodes []Node) {
 		if c.mac(path.Field("mac"), n.MAC) {
 			c.unique(macs, path.Field("mac"), n.HardwareAddr().String())
 		}
+		c.links(path, n, macs)
+		c.marks(path, n)
 		c.disk(path.Field("disk"), n.Disk)
 	}
 	if controlPlanes == 0 {

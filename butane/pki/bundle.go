@@ -3,10 +3,12 @@ package pki
 import (
 	"crypto/ecdsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,6 +50,10 @@ type Bundle struct {
 	Provision KeyPair `json:"provision"`
 	// ServiceAccount signs service account tokens.
 	ServiceAccount ServiceAccount `json:"serviceAccount"`
+	// KeepalivedPassword has 8 letters and digits, as VRRP reads no more of one.
+	KeepalivedPassword string `json:"keepalivedPassword"`
+	// EncryptionKey is that of Secrets in etcd, 32 bytes as base64.
+	EncryptionKey string `json:"encryptionKey"`
 }
 
 // A KeyPair is a certificate and its private key, PEM.
@@ -108,6 +114,14 @@ func New(opts Options) (Bundle, error) {
 	if b.ServiceAccount, err = newServiceAccount(opts.Rand); err != nil {
 		return Bundle{}, fmt.Errorf("making the service account key: %w", err)
 	}
+	if b.KeepalivedPassword, err = newPassword(opts.Rand); err != nil {
+		return Bundle{}, fmt.Errorf("making the keepalived password: %w", err)
+	}
+	key := make([]byte, encryptionKeySize)
+	if _, err := io.ReadFull(opts.Rand, key); err != nil {
+		return Bundle{}, fmt.Errorf("making the encryption key: %w", err)
+	}
+	b.EncryptionKey = base64.StdEncoding.EncodeToString(key)
 	return b, nil
 }
 
@@ -140,7 +154,42 @@ func (b Bundle) Validate() error {
 	if err := b.ServiceAccount.validate(); err != nil {
 		return fmt.Errorf("service account key: %w", err)
 	}
+	if !passwordPattern.MatchString(b.KeepalivedPassword) {
+		return errors.New("keepalived password is not 8 letters and digits")
+	}
+	if key, err := base64.StdEncoding.DecodeString(b.EncryptionKey); err != nil || len(key) != encryptionKeySize {
+		return fmt.Errorf("encryption key is not %d bytes as base64", encryptionKeySize)
+	}
 	return nil
+}
+
+// encryptionKeySize is that of secretbox.
+const encryptionKeySize = 32
+
+const passwordLength = 8
+
+var passwordPattern = regexp.MustCompile(`^[A-Za-z0-9]{8}$`)
+
+// newPassword takes characters by rejection: 248 is the largest multiple of 62
+// in a byte.
+func newPassword(rand io.Reader) (string, error) {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	const fair = 256 / len(letters) * len(letters)
+	const attempts = 256 // 8 of them succeed but with probability below 2⁻¹⁰⁰⁰
+	password := make([]byte, 0, passwordLength)
+	one := make([]byte, 1)
+	for range attempts {
+		if len(password) == passwordLength {
+			return string(password), nil
+		}
+		if _, err := io.ReadFull(rand, one); err != nil {
+			return "", fmt.Errorf("reading randomness: %w", err)
+		}
+		if int(one[0]) < fair {
+			password = append(password, letters[int(one[0])%len(letters)])
+		}
+	}
+	return "", errors.New("source of randomness repeats itself")
 }
 
 // NotAfter returns the moment at which the certificate expires.

@@ -5,11 +5,13 @@ import (
 	"crypto/elliptic"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -323,4 +325,31 @@ func ExampleNew() {
 	end, err := b.Kubernetes.NotAfter()
 	fmt.Println(end.Format(time.DateOnly), err)
 	// Output: 2036-11-19 <nil>
+}
+
+// Passwords and keys of a bundle: what their readers take, and no two alike.
+func TestRandomSecrets(t *testing.T) {
+	b := newBundle(t)
+	if !regexp.MustCompile(`^[A-Za-z0-9]{8}$`).MatchString(b.KeepalivedPassword) {
+		t.Errorf("keepalived password is %q", b.KeepalivedPassword)
+	}
+	if key, err := base64.StdEncoding.DecodeString(b.EncryptionKey); err != nil || len(key) != 32 {
+		t.Errorf("encryption key is %q", b.EncryptionKey)
+	}
+	opts := options()
+	opts.Rand = rand.NewChaCha8([32]byte{2})
+	other, err := pki.New(opts)
+	if err != nil || other.KeepalivedPassword == b.KeepalivedPassword || other.EncryptionKey == b.EncryptionKey {
+		t.Errorf("another bundle has %q and %q, %v", other.KeepalivedPassword, other.EncryptionKey, err)
+	}
+	for want, edit := range map[string]func(*pki.Bundle){
+		"keepalived password is not 8 letters and digits": func(b *pki.Bundle) { b.KeepalivedPassword = "" },
+		"encryption key is not 32 bytes as base64":        func(b *pki.Bundle) { b.EncryptionKey = "AAAA" },
+	} {
+		broken := b
+		edit(&broken)
+		if err := broken.Validate(); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
 }

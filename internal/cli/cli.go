@@ -83,7 +83,8 @@ imaged again.
 		return &usageError{err.Error(), seeHelp(cmd)}
 	})
 	root.AddCommand(
-		newLock(env), newFetch(env), newPlan(env), newBake(env), newVerify(env), newBoot(env), newSecrets(env), newRender(env), newServe(env),
+		newLock(env), newFetch(env), newPlan(env), newBake(env), newVerify(env), newBoot(env),
+		newInit(env), newSecrets(env), newValidate(env), newRender(env), newServe(env),
 		newPublish(env), newImages(env), newArm(env), newDisarm(env), newNodes(env), newKubeconfig(env),
 	)
 	// Cobra would add its own at the end, behind the checks.
@@ -207,11 +208,16 @@ func (env Env) printProblems(problems report.Problems) {
 		source, _ := os.ReadFile(file) // without the source the lines are not shown
 		fmt.Fprintln(env.Stderr, strings.TrimRight(byFile[file].Format(source, style), "\n")+"\n")
 	}
-	count := "1 problem"
-	if len(problems) > 1 {
-		count = fmt.Sprintf("%d problems", len(problems))
+	where := strings.Join(files, ", ")
+	errorCount, warnings := len(problems.Of(report.Error)), len(problems.Of(report.Warning))
+	switch {
+	case warnings == 0:
+		fmt.Fprintf(env.Stderr, "k8snode: error: %s in %s\n", count(errorCount, "problem"), where)
+	case errorCount == 0:
+		fmt.Fprintf(env.Stderr, "k8snode: %s in %s\n", count(warnings, "warning"), where)
+	default:
+		fmt.Fprintf(env.Stderr, "k8snode: error: %s and %s in %s\n", count(errorCount, "error"), count(warnings, "warning"), where)
 	}
-	fmt.Fprintf(env.Stderr, "k8snode: error: %s in %s\n", count, strings.Join(files, ", "))
 }
 
 // terminal reports whether a person looks at standard error.

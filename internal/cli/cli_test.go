@@ -156,3 +156,20 @@ image 0123, kernel 7.1.2-amd64
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+// "k8snode init" writes the version of the image that "k8snode bake" makes.
+func TestInitVersion(t *testing.T) {
+	loaded, err := images.Load("node", images.LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range loaded.Recipe.Spec.Modules {
+		if m.Module == "k8s.io/kubernetes" {
+			if m.Version != cli.KubernetesVersion {
+				t.Errorf("init writes %s, the recipe has %s", cli.KubernetesVersion, m.Version)
+			}
+			return
+		}
+	}
+	t.Error("the recipe has no Kubernetes")
+}

@@ -17,6 +17,8 @@ var (
 
 	PrintImages = printImages
 	ImageID     = imageID
+
+	KubernetesVersion = kubernetesVersion
 )
 
 func NewRoot(env Env) *cobra.Command { return newRoot(env) }

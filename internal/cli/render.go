@@ -2,72 +2,164 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/internal/atomicfile"
 	"github.com/k8snode/k8snode/internal/nodeconfig"
 )
 
-func newRender(env Env) *cobra.Command {
-	var f clusterFlags
-	var image, out string
-	cmd := &cobra.Command{
-		Use:   "render",
-		Short: "Write the config of every node, to look at",
-		Long: `Write the Butane document and the Ignition config of every node of the cluster,
-checked against the Ignition inside the image.
+type renderFlags struct {
+	clusterFlags
+	image, out         string
+	redact, newCluster bool
+}
 
-The files hold private keys: they have mode 0600. "k8snode serve" does not read
-them; it renders each config when it is delivered, with certificates that are
+func newRender(env Env) *cobra.Command {
+	var f renderFlags
+	cmd := &cobra.Command{
+		Use:   "render [NODE]...",
+		Short: "Write the configs of nodes",
+		Long: `Write the Butane document and the Ignition config of the nodes named, or of every
+node of the cluster, checked against the Ignition inside the image, and an index
+with their digests.
+
+The files hold private keys: they have mode 0600. With --redact, Butane documents
+without secrets are written instead, for review. "k8snode serve" does not read any
+of them; it renders each config when it is delivered, with certificates that are
 minted then. The token with which a node reports is left out here.`,
-		Example: `  k8snode render --cluster cluster.yaml --secrets secrets.age --image out/node --out rendered`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runRender(cmd.Context(), env, f, image, out)
+		Example: `  k8snode render --cluster cluster.yaml --secrets secrets.age --image out/node --out rendered --new-cluster
+  k8snode render w1 w2 --redact`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runRender(cmd.Context(), env, f, args)
 		},
 	}
 	f.add(cmd)
-	cmd.Flags().StringVar(&image, "image", "out/node", "folder of the baked image")
-	cmd.Flags().StringVar(&out, "out", "rendered", "output folder")
+	cmd.Flags().StringVar(&f.image, "image", "out/node", "folder of the baked image")
+	cmd.Flags().StringVar(&f.out, "out", "rendered", "output folder")
+	cmd.Flags().BoolVar(&f.redact, "redact", false, "write documents for review, without secrets")
+	addNewCluster(cmd, &f.newCluster)
 	return cmd
 }
 
-func runRender(ctx context.Context, env Env, f clusterFlags, image, out string) error {
+// renderIndex is the file index.json: what was rendered, for which image.
+type renderIndex struct {
+	Cluster string         `json:"cluster"`
+	Image   string         `json:"image"`
+	Nodes   []renderedNode `json:"nodes"`
+}
+
+type renderedNode struct {
+	Name string `json:"name"`
+	Role string `json:"role"`
+	// File is the config, SHA256 its digest.
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
+}
+
+func runRender(ctx context.Context, env Env, f renderFlags, names []string) error {
 	c, bundle, err := f.open(ctx, env)
 	if err != nil {
 		return err
 	}
-	manifest, err := nodeconfig.OpenImage(image, c)
+	nodes, err := selectNodes(c, f.cluster, names)
 	if err != nil {
 		return err
 	}
-	type rendered struct {
-		name   string
-		config nodeconfig.Config
+	manifest, err := nodeconfig.OpenImage(f.image, c)
+	if err != nil {
+		return err
 	}
-	var all []rendered
-	for _, n := range c.Spec.Nodes {
-		config, err := nodeconfig.Render(nodeconfig.Options{
-			Cluster: c, Bundle: bundle, Image: manifest, Node: n.Name,
+	manifests, err := nodeconfig.Manifests(f.cluster, c)
+	if err != nil {
+		return err
+	}
+	index := renderIndex{Cluster: c.Metadata.Name, Image: manifest.ID}
+	files := map[string][]byte{}
+	for _, n := range nodes {
+		opts := nodeconfig.Options{
+			Cluster: c, Bundle: bundle, Image: manifest, Node: n.Name, Manifests: manifests, NewCluster: f.newCluster,
 			ReportToken: nodeconfig.WithheldToken, Now: env.Now(), Rand: env.Rand,
-		})
+		}
+		rendered, err := f.render(opts, files)
 		if err != nil {
 			return err
 		}
-		all = append(all, rendered{n.Name, config})
+		rendered.Role = string(n.Role)
+		index.Nodes = append(index.Nodes, rendered)
 	}
+	text, err := json.MarshalIndent(index, "", "  ")
+	if err != nil {
+		return err
+	}
+	files["index.json"] = append(text, '\n')
+
 	// Nothing is written before everything is right.
-	t := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-	for _, r := range all {
-		for ext, content := range map[string][]byte{".bu": r.config.Butane, ".ign": r.config.Ignition.Bytes()} {
-			if err := atomicfile.Write(filepath.Join(out, r.name+ext), content, 0o600); err != nil {
-				return err
-			}
+	for name, content := range files {
+		if err := atomicfile.Write(filepath.Join(f.out, name), content, 0o600); err != nil {
+			return err
 		}
-		fmt.Fprintf(t, "%s\t%s\n", filepath.Join(out, r.name+".ign"), r.config.Ignition.Digest())
+	}
+	t := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+	for _, n := range index.Nodes {
+		fmt.Fprintf(t, "%s\t%s\n", filepath.Join(f.out, n.File), n.SHA256)
 	}
 	return t.Flush()
+}
+
+// render adds the files of one node.
+func (f renderFlags) render(opts nodeconfig.Options, files map[string][]byte) (renderedNode, error) {
+	if f.redact {
+		text, err := nodeconfig.Review(opts)
+		digest := sha256.Sum256(text)
+		name := opts.Node + ".redacted.bu"
+		files[name] = text
+		return renderedNode{Name: opts.Node, File: name, SHA256: hex.EncodeToString(digest[:])}, err
+	}
+	config, err := nodeconfig.Render(opts)
+	if err != nil {
+		return renderedNode{}, err
+	}
+	name := opts.Node + ".ign"
+	files[opts.Node+".bu"], files[name] = config.Butane, config.Ignition.Bytes()
+	return renderedNode{Name: opts.Node, File: name, SHA256: config.Ignition.Digest()}, nil
+}
+
+// selectNodes finds nodes by name; no name means all of them.
+func selectNodes(c cluster.Cluster, file string, names []string) ([]cluster.Node, error) {
+	if len(names) == 0 {
+		return c.Spec.Nodes, nil
+	}
+	var nodes []cluster.Node
+	var unknown []string
+	for _, name := range names {
+		n, ok := c.Node(name)
+		if !ok {
+			unknown = append(unknown, name)
+			continue
+		}
+		if !slices.ContainsFunc(nodes, func(o cluster.Node) bool { return o.Name == name }) {
+			nodes = append(nodes, n)
+		}
+	}
+	if len(unknown) > 0 {
+		var known []string
+		for _, n := range c.Spec.Nodes {
+			known = append(known, n.Name)
+		}
+		return nil, &usageError{
+			fmt.Sprintf("%s has no node %s", file, strings.Join(unknown, ", ")), "its nodes are " + strings.Join(known, ", "),
+		}
+	}
+	return nodes, nil
 }

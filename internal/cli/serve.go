@@ -25,6 +25,8 @@ import (
 type serveFlags struct {
 	clusterFlags
 	image, images, iface, socket, audit string
+
+	newCluster bool
 }
 
 func newServe(env Env) *cobra.Command {
@@ -39,10 +41,13 @@ With --images it serves a folder of images: "k8snode publish" uploads one, and
 "k8snode images activate" makes it what is installed from then on. A node that is
 armed keeps the image that was active then.
 
+With --new-cluster the first control plane of the document may begin the cluster.
+Without it no machine can: a node that is installed again joins, or waits.
+
 It is closed until "k8snode arm" opens a window. Windows are kept in memory: after
 a restart all are closed.`,
 		Example: `  k8snode serve --cluster cluster.yaml --secrets secrets.age --passphrase-file passphrase \
-      --image out/node --interface br0 --audit audit.jsonl`,
+      --image out/node --interface br0 --audit audit.jsonl --new-cluster`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd.Context(), env, f) },
 	}
 	f.add(cmd)
@@ -50,8 +55,16 @@ a restart all are closed.`,
 	cmd.Flags().StringVar(&f.images, "images", "", "folder of images, to which \"k8snode publish\" adds while the server runs")
 	cmd.Flags().StringVar(&f.iface, "interface", "", "interface to serve DHCP and TFTP on (default: neither)")
 	cmd.Flags().StringVar(&f.audit, "audit", "audit.jsonl", "file that records every grant and refusal")
+	addNewCluster(cmd, &f.newCluster)
 	addSocket(cmd, &f.socket)
 	return cmd
+}
+
+// addNewCluster is for the first day of a cluster only, so it is not what
+// happens by itself.
+func addNewCluster(cmd *cobra.Command, newCluster *bool) {
+	cmd.Flags().BoolVar(newCluster, "new-cluster", false,
+		"the cluster does not exist yet: its first control plane may begin it, within two hours of its config")
 }
 
 func runServe(ctx context.Context, env Env, f serveFlags) error {
@@ -62,7 +75,14 @@ func runServe(ctx context.Context, env Env, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	opts, err := serveOptions(env, c, bundle, f)
+	if n := len(c.ControlPlanes()); n > 1 {
+		return fmt.Errorf("%s has %d control planes, and a node cannot join as one yet: give one node the role controlPlane", f.cluster, n)
+	}
+	manifests, err := nodeconfig.Manifests(f.cluster, c)
+	if err != nil {
+		return err
+	}
+	opts, err := serveOptions(env, c, bundle, manifests, f)
 	if err != nil {
 		return err
 	}
@@ -89,7 +109,7 @@ func (f serveFlags) library() (*library.Library, error) {
 	return library.Single(f.image)
 }
 
-func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, f serveFlags) (provision.Options, error) {
+func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, manifests [][]byte, f serveFlags) (provision.Options, error) {
 	spec := c.Spec
 	address, err := netip.ParseAddr(spec.Provision.Address)
 	if err != nil {
@@ -115,7 +135,8 @@ func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, f serveFlags) (
 		CA:            []byte(bundle.Provision.Certificate),
 		Config: func(_ context.Context, r provision.ConfigRequest) ([]byte, error) {
 			config, err := nodeconfig.Render(nodeconfig.Options{
-				Cluster: c, Bundle: bundle, Image: r.Image, Node: r.Node, ReportToken: r.ReportToken, Now: env.Now(), Rand: env.Rand,
+				Cluster: c, Bundle: bundle, Image: r.Image, Node: r.Node, ReportToken: r.ReportToken,
+				Manifests: manifests, NewCluster: f.newCluster, Now: env.Now(), Rand: env.Rand,
 			})
 			return config.Ignition.Bytes(), err
 		},

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
+	"github.com/k8snode/k8snode/butane"
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/butane/pki"
 	"github.com/k8snode/k8snode/images"
@@ -39,6 +41,28 @@ func Load(clusterFile, secretsFile string, passphrase func() (string, error)) (c
 		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading %s: %w", secretsFile, err)
 	}
 	return c, b, nil
+}
+
+// Manifests reads the files that a cluster document names, next to it, and
+// checks that each holds objects of Kubernetes.
+func Manifests(clusterFile string, c cluster.Cluster) ([][]byte, error) {
+	var all [][]byte
+	var problems []error
+	for i, name := range c.Spec.Manifests {
+		path := name
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(clusterFile), name)
+		}
+		content, err := os.ReadFile(path)
+		if err == nil {
+			err = butane.CheckManifest(content)
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("reading spec.manifests[%d] of %s: %s: %w", i, clusterFile, path, err))
+		}
+		all = append(all, content)
+	}
+	return all, errors.Join(problems...)
 }
 
 // Fits checks that an image is one of the cluster's Kubernetes. The image is

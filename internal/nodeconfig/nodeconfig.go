@@ -21,11 +21,12 @@ import (
 // are rendered to be looked at.
 const WithheldToken = "minted-at-delivery"
 
-// genesisWindow is how long after the delivery of its config the one control
+// genesisWindow is how long after the delivery of its config the first control
 // plane may start an empty etcd cluster: the time of a slow first boot.
 const genesisWindow = 2 * time.Hour
 
-// Options say which config to render. All fields are required.
+// Options say which config to render. All fields but Manifests and NewCluster
+// are required.
 type Options struct {
 	Cluster cluster.Cluster
 	Bundle  pki.Bundle
@@ -35,6 +36,12 @@ type Options struct {
 	Node string
 	// ReportToken is the token with which the node reports.
 	ReportToken string
+	// Manifests are those of [Manifests].
+	Manifests [][]byte
+	// NewCluster lets the first control plane of the document begin an empty
+	// etcd cluster, for a while. It is for a cluster that does not exist yet:
+	// of one that does, a second one could begin beside it.
+	NewCluster bool
 	// Now and Rand are the clock, and a source of secret bytes.
 	Now  time.Time
 	Rand io.Reader
@@ -50,18 +57,9 @@ type Config struct {
 
 // Render makes the config of a node, checked against the Ignition in the image.
 func Render(o Options) (Config, error) {
-	in := butane.Input{
-		Cluster: o.Cluster, Node: o.Node, Bundle: o.Bundle, Now: o.Now, Rand: o.Rand,
-		Report: api.ReportConfig{
-			Node: o.Node, Server: TLSURL(o.Cluster), CA: o.Bundle.Provision.Certificate, Token: o.ReportToken,
-		},
-	}
-	if node, ok := o.Cluster.Node(o.Node); ok && node.Role == cluster.ControlPlane {
-		in.GenesisUntil = o.Now.Add(genesisWindow)
-	}
-	doc, err := butane.Generate(in)
+	doc, err := document(o)
 	if err != nil {
-		return Config{}, fmt.Errorf("generating the config of %s: %w", o.Node, err)
+		return Config{}, err
 	}
 	text, err := doc.Marshal()
 	if err != nil {
@@ -75,6 +73,36 @@ func Render(o Options) (Config, error) {
 		return Config{}, fmt.Errorf("checking the config of %s against Ignition %s: %w", o.Node, o.Image.Ignition.Version, err)
 	}
 	return Config{Butane: text, Ignition: config}, nil
+}
+
+// Review makes the Butane document of a node without its secrets, to be read
+// by people who must not have them. It is checked as that of Render is.
+func Review(o Options) ([]byte, error) {
+	if _, err := Render(o); err != nil {
+		return nil, err
+	}
+	doc, err := document(o)
+	if err != nil {
+		return nil, err
+	}
+	return doc.Redact().Marshal()
+}
+
+func document(o Options) (butane.Document, error) {
+	in := butane.Input{
+		Cluster: o.Cluster, Node: o.Node, Bundle: o.Bundle, Manifests: o.Manifests, Now: o.Now, Rand: o.Rand,
+		Report: api.ReportConfig{
+			Node: o.Node, Server: TLSURL(o.Cluster), CA: o.Bundle.Provision.Certificate, Token: o.ReportToken,
+		},
+	}
+	if first := o.Cluster.ControlPlanes(); o.NewCluster && len(first) > 0 && first[0].Name == o.Node {
+		in.GenesisUntil = o.Now.Add(genesisWindow)
+	}
+	doc, err := butane.Generate(in)
+	if err != nil {
+		return butane.Document{}, fmt.Errorf("generating the config of %s: %w", o.Node, err)
+	}
+	return doc, nil
 }
 
 // HTTPURL and TLSURL are the base URLs of a cluster's provisioning server.

@@ -41,7 +41,7 @@ func TestRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := nodeconfig.Options{Cluster: c, Bundle: bundle, Image: image("3.6.0"), Node: "cp1", ReportToken: "report", Now: now, Rand: rand.Reader}
+	o := nodeconfig.Options{Cluster: c, Bundle: bundle, Image: image("3.6.0"), Node: "cp1", ReportToken: "report", NewCluster: true, Now: now, Rand: rand.Reader}
 	config, err := nodeconfig.Render(o)
 	if err != nil {
 		t.Fatal(err)

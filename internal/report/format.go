@@ -21,10 +21,11 @@ const contextLines = 2
 
 // Escape sequences of [Colour].
 const (
-	red   = "\x1b[1;31m"
-	blue  = "\x1b[1;34m"
-	green = "\x1b[1;32m"
-	reset = "\x1b[0m"
+	red    = "\x1b[1;31m"
+	yellow = "\x1b[1;33m"
+	blue   = "\x1b[1;34m"
+	green  = "\x1b[1;32m"
+	reset  = "\x1b[0m"
 )
 
 // Format prints the problems, sorted, each with up to two lines of the source
@@ -47,23 +48,26 @@ func (ps Problems) Format(source []byte, style Style) string {
 }
 
 func writeProblem(b *strings.Builder, p Problem, lines []string, style Style) {
-	label := "error"
+	label, colour := p.Severity.String(), red
+	if p.Severity == Warning {
+		colour = yellow
+	}
 	if p.Path != "" {
 		label += "[" + string(p.Path) + "]"
 	}
-	fmt.Fprintf(b, "%s: %s\n", style.paint(red, label), printable(p.Message))
+	fmt.Fprintf(b, "%s: %s\n", style.paint(colour, label), printable(p.Message))
 	if place := p.place(); place != "" {
 		fmt.Fprintf(b, "  %s %s\n", style.paint(blue, "-->"), place)
 	}
 	if p.Line >= 1 && p.Line <= len(lines) {
-		writeSource(b, p, lines, style)
+		writeSource(b, p, lines, style, colour)
 	}
 	if p.Remedy != "" {
 		fmt.Fprintf(b, "  %s %s\n", style.paint(green, "remedy:"), printable(p.Remedy))
 	}
 }
 
-func writeSource(b *strings.Builder, p Problem, lines []string, style Style) {
+func writeSource(b *strings.Builder, p Problem, lines []string, style Style, colour string) {
 	width := len(strconv.Itoa(p.Line))
 	bar := style.paint(blue, "|")
 	fmt.Fprintf(b, "%*s %s\n", width, "", bar)
@@ -73,7 +77,7 @@ func writeSource(b *strings.Builder, p Problem, lines []string, style Style) {
 		fmt.Fprintf(b, "%s\n", strings.TrimRight(number+" "+bar+" "+line, " "))
 	}
 	indent, length := underline(printable(strings.TrimRight(lines[p.Line-1], "\r")), max(p.Col, 1))
-	fmt.Fprintf(b, "%*s %s %s%s\n", width, "", bar, indent, style.paint(red, strings.Repeat("^", length)))
+	fmt.Fprintf(b, "%*s %s %s%s\n", width, "", bar, indent, style.paint(colour, strings.Repeat("^", length)))
 }
 
 // underline returns the blank that moves to column col of line, with the tabs

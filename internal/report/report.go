@@ -7,8 +7,29 @@ import (
 	"strings"
 )
 
+// Severity says what a problem means for those who want to go on.
+type Severity int
+
+// The severities.
+const (
+	// Error: the document cannot be used.
+	Error Severity = iota
+	// Warning: it can, and will probably be regretted.
+	Warning
+)
+
+// String returns the severity in lower case.
+func (s Severity) String() string {
+	if s == Warning {
+		return "warning"
+	}
+	return "error"
+}
+
 // A Problem is one thing that is wrong with a document.
 type Problem struct {
+	// Severity is Error unless said otherwise.
+	Severity Severity
 	// File is the name of the document as the user gave it.
 	File string
 	// Line and Col count from 1, Col in characters. A Line of 0 means that
@@ -23,11 +44,15 @@ type Problem struct {
 }
 
 // String returns the problem as one line,
-// "file:line:col: path: message (remedy)", without the parts that are empty.
+// "file:line:col: path: message (remedy)", without the parts that are empty. A
+// warning has "warning: " before the path.
 func (p Problem) String() string {
 	var b strings.Builder
 	if place := p.place(); place != "" {
 		b.WriteString(place + ": ")
+	}
+	if p.Severity == Warning {
+		b.WriteString("warning: ")
 	}
 	if p.Path != "" {
 		b.WriteString(string(p.Path) + ": ")
@@ -54,12 +79,24 @@ func (p Problem) place() string {
 // through [Problems.Err].
 type Problems []Problem
 
-// Err returns the problems, sorted, as an error, or nil if there are none.
+// Err returns the problems that are errors, sorted, as an error, or nil if
+// there are none.
 func (ps Problems) Err() error {
-	if len(ps) == 0 {
-		return nil
+	if errors := ps.Of(Error); len(errors) > 0 {
+		return errors.Sorted()
 	}
-	return ps.Sorted()
+	return nil
+}
+
+// Of returns the problems of one severity.
+func (ps Problems) Of(s Severity) Problems {
+	var of Problems
+	for _, p := range ps {
+		if p.Severity == s {
+			of = append(of, p)
+		}
+	}
+	return of
 }
 
 // Error returns one line per problem.
@@ -84,4 +121,9 @@ func (ps Problems) Sorted() Problems {
 // Add appends a problem that knows its path only.
 func (ps *Problems) Add(path Path, message, remedy string) {
 	*ps = append(*ps, Problem{Path: path, Message: message, Remedy: remedy})
+}
+
+// Warn appends a warning that knows its path only.
+func (ps *Problems) Warn(path Path, message, remedy string) {
+	*ps = append(*ps, Problem{Severity: Warning, Path: path, Message: message, Remedy: remedy})
 }

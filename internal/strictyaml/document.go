@@ -215,7 +215,9 @@ func (d Document) Place(problems report.Problems) report.Problems {
 	placed := make(report.Problems, 0, len(problems))
 	for _, p := range problems {
 		if p.Line == 0 && p.File == "" {
+			severity := p.Severity
 			p = d.position(p.Path).problem(p.Path, p.Message, p.Remedy)
+			p.Severity = severity
 		}
 		placed = append(placed, p)
 	}

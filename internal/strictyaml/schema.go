@@ -67,19 +67,26 @@ func (s Schema[T]) Set(doc Document, assignment string) (Document, report.Proble
 	return changed, nil
 }
 
-// Decode decodes, completes and checks a document.
+// Decode decodes, completes and checks a document. Warnings are no error, and
+// lost here: see [Schema.Check].
 func (s Schema[T]) Decode(doc Document) (T, error) {
-	var zero, value T
-	var problems report.Problems
-	if err := doc.Decode(&value); err != nil && !errors.As(err, &problems) {
-		return zero, err
-	}
-	value = s.Default(value)
-	problems = append(problems, unrelated(doc.Place(s.Validate(value)), problems)...)
+	value, problems := s.Check(doc)
 	if err := problems.Err(); err != nil {
+		var zero T
 		return zero, err
 	}
 	return value, nil
+}
+
+// Check is Decode with the warnings. The value is worth something only if no
+// problem is an error.
+func (s Schema[T]) Check(doc Document) (T, report.Problems) {
+	var value T
+	var problems report.Problems
+	// Decode has no other error.
+	_ = errors.As(doc.Decode(&value), &problems)
+	value = s.Default(value)
+	return value, append(problems, unrelated(doc.Place(s.Validate(value)), problems)...)
 }
 
 // unrelated returns the found problems that no earlier one explains: a field

@@ -100,7 +100,7 @@ func (s *story) render(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if err := run(ctx, s.opts.K8snode, append([]string{
-		"render", "--cluster", in("cluster.yaml"), "--secrets", in("secrets.age"), "--image", s.opts.Image, "--out", in("rendered"),
+		"render", "--cluster", in("cluster.yaml"), "--secrets", in("secrets.age"), "--image", s.opts.Image, "--out", in("rendered"), "--new-cluster",
 	}, secrets...)...); err != nil {
 		return nil, err
 	}

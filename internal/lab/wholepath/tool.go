@@ -52,7 +52,7 @@ func (t tool) render(ctx context.Context, image string) error {
 // serveArgs start the server.
 func (t tool) serveArgs(image, bridge string) []string {
 	args := append([]string{"serve"}, t.docs.secretArgs()...)
-	return append(args, "--image", image, "--interface", bridge, "--socket", t.socket, "--audit", t.docs.audit)
+	return append(args, "--image", image, "--interface", bridge, "--socket", t.socket, "--audit", t.docs.audit, "--new-cluster")
 }
 
 // nodes asks the server for its nodes.

@@ -39,6 +39,9 @@ type Config struct {
 	Image string `mapstructure:"image" required:"true"`
 	// The name of the node in the cluster document.
 	Node string `mapstructure:"node" required:"true"`
+	// The cluster does not exist yet: its first control plane may begin it,
+	// within two hours. Defaults to `false`.
+	NewCluster bool `mapstructure:"new_cluster"`
 }
 
 // DatasourceOutput is what a template finds as data.k8snode-ignition.NAME. All
@@ -117,8 +120,12 @@ func (d *Datasource) Execute() (cty.Value, error) {
 	if err != nil {
 		return cty.NilVal, fmt.Errorf("image: %w", err)
 	}
+	manifests, err := nodeconfig.Manifests(c.Cluster, spec)
+	if err != nil {
+		return cty.NilVal, err
+	}
 	rendered, err := nodeconfig.Render(nodeconfig.Options{
-		Cluster: spec, Bundle: bundle, Image: image, Node: c.Node,
+		Cluster: spec, Bundle: bundle, Image: image, Node: c.Node, Manifests: manifests, NewCluster: c.NewCluster,
 		ReportToken: nodeconfig.WithheldToken, Now: d.Now(), Rand: d.Rand,
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ type FlatConfig struct {
 	PassphraseFile *string `mapstructure:"passphrase_file" cty:"passphrase_file" hcl:"passphrase_file"`
 	Image          *string `mapstructure:"image" required:"true" cty:"image" hcl:"image"`
 	Node           *string `mapstructure:"node" required:"true" cty:"node" hcl:"node"`
+	NewCluster     *bool   `mapstructure:"new_cluster" cty:"new_cluster" hcl:"new_cluster"`
 }
 
 // FlatMapstructure returns a new FlatConfig.
@@ -36,6 +37,7 @@ func (*FlatConfig) HCL2Spec() map[string]hcldec.Spec {
 		"passphrase_file": &hcldec.AttrSpec{Name: "passphrase_file", Type: cty.String, Required: false},
 		"image":           &hcldec.AttrSpec{Name: "image", Type: cty.String, Required: false},
 		"node":            &hcldec.AttrSpec{Name: "node", Type: cty.String, Required: false},
+		"new_cluster":     &hcldec.AttrSpec{Name: "new_cluster", Type: cty.Bool, Required: false},
 	}
 	return s
 }

@@ -1,0 +1,118 @@
+package cluster
+
+import "github.com/k8snode/k8snode/provision/api"
+
+// Network is what the nodes' networks have in common.
+type Network struct {
+	// Gateway and DNS may be empty in an isolated network.
+	Gateway string   `yaml:"gateway"`
+	DNS     []string `yaml:"dns"`
+	NTP     []string `yaml:"ntp"`
+	// Hosts are further lines of every node's /etc/hosts.
+	Hosts []Host `yaml:"hosts"`
+	// CNI is bridge (reference plugins and static routes, for nodes of one
+	// layer-2 segment) or none (the operator installs one).
+	CNI string `yaml:"cni"`
+}
+
+// Host is a line of /etc/hosts.
+type Host struct {
+	Address string   `yaml:"address"`
+	Names   []string `yaml:"names"`
+}
+
+// Provision says how a machine reaches the provisioning server.
+type Provision struct {
+	// Address is the server's address on the machine network.
+	Address string `yaml:"address"`
+	// HTTPPort serves boot scripts and artifacts.
+	HTTPPort int `yaml:"httpPort"`
+	// TLSPort serves plans, configs and reports.
+	TLSPort int `yaml:"tlsPort"`
+}
+
+// Role of a node.
+type Role string
+
+// The roles.
+const (
+	ControlPlane Role = "controlPlane"
+	Worker       Role = "worker"
+)
+
+// Node is one machine.
+type Node struct {
+	// Name is the host name, of the Node object and of the etcd member too.
+	Name string `yaml:"name"`
+	// Role is controlPlane or worker.
+	Role Role `yaml:"role"`
+	// MAC is the address of the interface that the machine boots from.
+	MAC string `yaml:"mac"`
+	// Address is an IPv4 address with its prefix length.
+	Address string `yaml:"address"`
+	// Addressing is static, or dhcp where a server gives the node this
+	// address: it is in certificates, so it cannot be another one.
+	Addressing string `yaml:"addressing"`
+	// Links are the node's interfaces, bonds and VLANs. Without any, the
+	// interface with the node's MAC is the link lan0.
+	Links []Link `yaml:"links"`
+	// Primary is the link that carries Address. It may be left out when there
+	// is only one that is no part of another.
+	Primary string `yaml:"primary"`
+	// PodCIDR is the node's part of the pod subnet: a /24 by the node's place
+	// in the list, unless set.
+	PodCIDR string `yaml:"podCIDR"`
+	// Labels and Taints of the Node object.
+	Labels map[string]string `yaml:"labels"`
+	Taints []Taint           `yaml:"taints"`
+	// Disk must match exactly one disk of the machine.
+	Disk api.DiskSelection `yaml:"disk"`
+}
+
+// Taint keeps pods off a node that do not tolerate it.
+type Taint struct {
+	Key   string `yaml:"key"`
+	Value string `yaml:"value"`
+	// Effect is NoSchedule, PreferNoSchedule or NoExecute.
+	Effect string `yaml:"effect"`
+}
+
+// Link is an interface (it has a MAC), a bond or a VLAN.
+type Link struct {
+	// Name is at most 15 letters, digits, hyphens, underscores and dots.
+	Name string `yaml:"name"`
+	// MAC finds the interface that gets this name.
+	MAC  string `yaml:"mac"`
+	Bond *Bond  `yaml:"bond"`
+	VLAN *VLAN  `yaml:"vlan"`
+	// MTU is that of the driver unless set.
+	MTU int `yaml:"mtu"`
+	// Addresses are further addresses, with prefix length; that of the node
+	// belongs to the primary link and is not repeated.
+	Addresses []string `yaml:"addresses"`
+	// DHCP asks a server for an address of a link that is not the primary one.
+	DHCP bool `yaml:"dhcp"`
+}
+
+// Bond joins links to one.
+type Bond struct {
+	// Mode is 802.3ad, active-backup, balance-rr, balance-xor, broadcast,
+	// balance-tlb or balance-alb.
+	Mode string `yaml:"mode"`
+	// Links are names of links with a MAC.
+	Links []string `yaml:"links"`
+	// LACPRate is fast or slow, for 802.3ad.
+	LACPRate string `yaml:"lacpRate"`
+	// HashPolicy is layer2, layer2+3, layer3+4, encap2+3 or encap3+4.
+	HashPolicy string `yaml:"hashPolicy"`
+	// PrimaryLink is preferred by active-backup.
+	PrimaryLink string `yaml:"primaryLink"`
+}
+
+// VLAN is a tagged network on a link.
+type VLAN struct {
+	// ID is 1 to 4094.
+	ID int `yaml:"id"`
+	// Link is the name of the link below.
+	Link string `yaml:"link"`
+}

@@ -50,8 +50,9 @@ type Kubernetes struct {
 	// ImageRepository is where the images of the control plane are from. What
 	// the node image brings is named registry.k8s.io.
 	ImageRepository string `yaml:"imageRepository"`
-	// PodSubnet and ServiceSubnet are IPv4 prefixes.
-	PodSubnet     string `yaml:"podSubnet"`
+	// PodSubnet is the IPv4 prefix of pods.
+	PodSubnet string `yaml:"podSubnet"`
+	// ServiceSubnet is that of services.
 	ServiceSubnet string `yaml:"serviceSubnet"`
 	// DNSDomain is the domain of services.
 	DNSDomain string `yaml:"dnsDomain"`
@@ -102,7 +103,9 @@ type Scheduler struct {
 
 // Arg is a flag of a program.
 type Arg struct {
-	Name  string `yaml:"name"`
+	// Name has no hyphens in front.
+	Name string `yaml:"name"`
+	// Value is one line.
 	Value string `yaml:"value"`
 }
 
@@ -110,23 +113,25 @@ type Arg struct {
 type Kubelet struct {
 	// MaxPods must fit a node's pod prefix.
 	MaxPods int `yaml:"maxPods"`
-	// ContainerLogMaxSize and ContainerLogMaxFiles rotate the logs of
-	// containers.
-	ContainerLogMaxSize  string `yaml:"containerLogMaxSize"`
-	ContainerLogMaxFiles int    `yaml:"containerLogMaxFiles"`
-	// SystemReserved and KubeReserved are kept from pods: cpu, memory,
+	// ContainerLogMaxSize is the size at which the log of a container is
+	// rotated.
+	ContainerLogMaxSize string `yaml:"containerLogMaxSize"`
+	// ContainerLogMaxFiles is how many files of it there are.
+	ContainerLogMaxFiles int `yaml:"containerLogMaxFiles"`
+	// SystemReserved is kept from pods for the system: cpu, memory,
 	// ephemeral-storage, pid.
 	SystemReserved map[string]string `yaml:"systemReserved"`
-	KubeReserved   map[string]string `yaml:"kubeReserved"`
+	// KubeReserved is kept for the kubelet and the runtime.
+	KubeReserved map[string]string `yaml:"kubeReserved"`
 	// EvictionHard are the thresholds at which pods are evicted, for instance
 	// memory.available: 200Mi.
 	EvictionHard map[string]string `yaml:"evictionHard"`
 	// MaxParallelImagePulls limits pulls at the same time.
 	MaxParallelImagePulls int `yaml:"maxParallelImagePulls"`
-	// ShutdownGracePeriod is how long a shutdown waits for pods,
-	// ShutdownGracePeriodCriticalPods the part of it that critical ones have
-	// for themselves.
-	ShutdownGracePeriod             Duration `yaml:"shutdownGracePeriod"`
+	// ShutdownGracePeriod is how long a shutdown waits for pods.
+	ShutdownGracePeriod Duration `yaml:"shutdownGracePeriod"`
+	// ShutdownGracePeriodCriticalPods is the part of it that critical ones
+	// have for themselves.
 	ShutdownGracePeriodCriticalPods Duration `yaml:"shutdownGracePeriodCriticalPods"`
 	// ExtraArgs are flags of the kubelet. Most of its settings are fields of
 	// its configuration today: change those by a patch of the target
@@ -136,8 +141,8 @@ type Kubelet struct {
 
 // Proxy is the KubeProxyConfiguration.
 type Proxy struct {
-	// Mode is nftables, iptables or ipvs. The last is deprecated and gone in
-	// Kubernetes 1.43. None leaves kube-proxy out, for networks that replace it.
+	// Mode is nftables, iptables, ipvs (deprecated, and gone in Kubernetes
+	// 1.43), or none, which leaves kube-proxy out for networks that replace it.
 	Mode string `yaml:"mode"`
 	// NodePortAddresses are the prefixes on which NodePort services answer, or
 	// one of the words primary, localhost and all.
@@ -171,7 +176,8 @@ type Endpoint struct {
 // HighAvailability is how the endpoint survives the loss of a control plane.
 // The fields other than mode are for the mode keepalived.
 type HighAvailability struct {
-	// Mode is keepalived (with haproxy on every control plane) or none.
+	// Mode is keepalived (with haproxy on every control plane) or none; by
+	// default keepalived where the endpoint has a VIP.
 	Mode string `yaml:"mode"`
 	// Preemption is nopreempt (a VIP stays where it is while that works) or
 	// preempt (it returns to the first control plane that works).
@@ -192,6 +198,7 @@ type HighAvailability struct {
 
 // VRRPInstance is a virtual address of its own.
 type VRRPInstance struct {
+	// Name is an RFC 1123 label.
 	Name string `yaml:"name"`
 	// VIP is an address with its prefix length.
 	VIP string `yaml:"vip"`
@@ -203,6 +210,7 @@ type VRRPInstance struct {
 
 // HAProxy tunes the proxy in front of the API servers.
 type HAProxy struct {
+	// MaxConnections is the limit of connections at the same time.
 	MaxConnections int `yaml:"maxConnections"`
 	// ConnectTimeout is how long an API server may take to answer.
 	ConnectTimeout Duration `yaml:"connectTimeout"`

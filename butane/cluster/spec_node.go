@@ -4,10 +4,13 @@ import "github.com/k8snode/k8snode/provision/api"
 
 // Network is what the nodes' networks have in common.
 type Network struct {
-	// Gateway and DNS may be empty in an isolated network.
-	Gateway string   `yaml:"gateway"`
-	DNS     []string `yaml:"dns"`
-	NTP     []string `yaml:"ntp"`
+	// Gateway of the nodes' network, empty where there is none.
+	Gateway string `yaml:"gateway"`
+	// DNS are the addresses of name servers.
+	DNS []string `yaml:"dns"`
+	// NTP are names or addresses of time servers. Without any, clocks drift,
+	// and certificates and etcd with them.
+	NTP []string `yaml:"ntp"`
 	// Hosts are further lines of every node's /etc/hosts.
 	Hosts []Host `yaml:"hosts"`
 	// CNI is bridge (reference plugins and static routes, for nodes of one
@@ -17,8 +20,10 @@ type Network struct {
 
 // Host is a line of /etc/hosts.
 type Host struct {
-	Address string   `yaml:"address"`
-	Names   []string `yaml:"names"`
+	// Address is an IP address.
+	Address string `yaml:"address"`
+	// Names are those that it has.
+	Names []string `yaml:"names"`
 }
 
 // Provision says how a machine reaches the provisioning server.
@@ -62,16 +67,19 @@ type Node struct {
 	// PodCIDR is the node's part of the pod subnet: a /24 by the node's place
 	// in the list, unless set.
 	PodCIDR string `yaml:"podCIDR"`
-	// Labels and Taints of the Node object.
+	// Labels of the Node object.
 	Labels map[string]string `yaml:"labels"`
-	Taints []Taint           `yaml:"taints"`
+	// Taints of the Node object, besides that of control planes.
+	Taints []Taint `yaml:"taints"`
 	// Disk must match exactly one disk of the machine.
 	Disk api.DiskSelection `yaml:"disk"`
 }
 
 // Taint keeps pods off a node that do not tolerate it.
 type Taint struct {
-	Key   string `yaml:"key"`
+	// Key is as that of a label.
+	Key string `yaml:"key"`
+	// Value may be empty.
 	Value string `yaml:"value"`
 	// Effect is NoSchedule, PreferNoSchedule or NoExecute.
 	Effect string `yaml:"effect"`
@@ -82,9 +90,11 @@ type Link struct {
 	// Name is at most 15 letters, digits, hyphens, underscores and dots.
 	Name string `yaml:"name"`
 	// MAC finds the interface that gets this name.
-	MAC  string `yaml:"mac"`
-	Bond *Bond  `yaml:"bond"`
-	VLAN *VLAN  `yaml:"vlan"`
+	MAC string `yaml:"mac"`
+	// Bond joins interfaces.
+	Bond *Bond `yaml:"bond"`
+	// VLAN is a tagged network on another link.
+	VLAN *VLAN `yaml:"vlan"`
 	// MTU is that of the driver unless set.
 	MTU int `yaml:"mtu"`
 	// Addresses are further addresses, with prefix length; that of the node
@@ -96,7 +106,7 @@ type Link struct {
 
 // Bond joins links to one.
 type Bond struct {
-	// Mode is 802.3ad, active-backup, balance-rr, balance-xor, broadcast,
+	// Mode is 802.3ad unless set, or active-backup, balance-rr, balance-xor, broadcast,
 	// balance-tlb or balance-alb.
 	Mode string `yaml:"mode"`
 	// Links are names of links with a MAC.

@@ -5,15 +5,17 @@ type Etcd struct {
 	// Tuning is slow (heartbeat 250 ms, election 2000 ms: disks with other
 	// work, long ways) or lan (etcd's own 100 and 1000 ms).
 	Tuning string `yaml:"tuning"`
-	// HeartbeatMillis and ElectionMillis are those of the tuning unless set.
+	// HeartbeatMillis is that of the tuning unless set.
 	HeartbeatMillis int `yaml:"heartbeatMillis"`
-	ElectionMillis  int `yaml:"electionMillis"`
+	// ElectionMillis is that of the tuning unless set, at least five
+	// heartbeats.
+	ElectionMillis int `yaml:"electionMillis"`
 	// QuotaGiB limits the database, 8 at most. The partition is 2 GiB larger.
 	QuotaGiB int `yaml:"quotaGiB"`
-	// CompactionMode is periodic (CompactionRetention is a time, 1h) or
-	// revision (it is a number of revisions). The API server compacts what is
+	// CompactionMode is periodic or revision. The API server compacts what is
 	// its own every five minutes.
-	CompactionMode      string `yaml:"compactionMode"`
+	CompactionMode string `yaml:"compactionMode"`
+	// CompactionRetention is a time, or a number of revisions.
 	CompactionRetention string `yaml:"compactionRetention"`
 }
 
@@ -47,13 +49,17 @@ type System struct {
 	Sysctls map[string]string `yaml:"sysctls"`
 	// KernelModules are loaded at boot, besides those of the image.
 	KernelModules []string `yaml:"kernelModules"`
-	Units         []Unit   `yaml:"units"`
-	Files         []File   `yaml:"files"`
-	Mounts        []Mount  `yaml:"mounts"`
+	// Units are added, or changed by drop-ins.
+	Units []Unit `yaml:"units"`
+	// Files are added.
+	Files []File `yaml:"files"`
+	// Mounts are file systems of the network.
+	Mounts []Mount `yaml:"mounts"`
 }
 
 // Unit is a systemd unit, new or of the image.
 type Unit struct {
+	// Name with its suffix: tuning.service.
 	Name string `yaml:"name"`
 	// Enabled starts it at boot.
 	Enabled bool `yaml:"enabled"`
@@ -68,15 +74,18 @@ type Unit struct {
 // Dropin is a part of a unit file.
 type Dropin struct {
 	// Name ends in .conf.
-	Name     string `yaml:"name"`
+	Name string `yaml:"name"`
+	// Contents is the text of it.
 	Contents string `yaml:"contents"`
 }
 
 // File is a file of root's. It is not for secrets: this document has none.
 type File struct {
+	// Path is absolute, in /etc or /var.
 	Path string `yaml:"path"`
 	// Mode is 0644 unless set.
-	Mode     uint32 `yaml:"mode"`
+	Mode uint32 `yaml:"mode"`
+	// Contents is the text of it.
 	Contents string `yaml:"contents"`
 	// Roles are the roles of the nodes that get it; empty means all.
 	Roles []Role `yaml:"roles"`

@@ -95,6 +95,7 @@ func K8snode() Rules {
 			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/node", "internal/lab/...", "internal/qemu"}, "the whole way, on machines of the lab"},
 			{"internal/atomicfile", nil, "one system call dance"},
 			{"internal/archtest", nil, "reads source, imports none of it"},
+			{"internal/fieldref", nil, "a leaf for tests: pages from types"},
 			{"internal/golden", nil, "a leaf for tests"},
 			{"internal/qemu", []string{"provision/cpio"}, "the arguments of an emulator, for people and for tests"},
 			{"internal/lab", []string{"internal/qemu"}, "machines and networks, whatever runs on them"},

@@ -66,9 +66,10 @@ type InstallImage struct {
 type DiskSelection struct {
 	// Device is a path, best one below /dev/disk/by-id.
 	Device string `json:"device,omitempty" yaml:"device"`
-	// Serial and WWN are compared with the kernel's.
+	// Serial is compared with the kernel's.
 	Serial string `json:"serial,omitempty" yaml:"serial"`
-	WWN    string `json:"wwn,omitempty" yaml:"wwn"`
+	// WWN is compared with the kernel's.
+	WWN string `json:"wwn,omitempty" yaml:"wwn"`
 	// MinSizeGiB is the least size.
 	MinSizeGiB int `json:"minSizeGiB,omitempty" yaml:"minSizeGiB"`
 }

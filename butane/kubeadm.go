@@ -2,9 +2,12 @@ package butane
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"path"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	agentnode "github.com/k8snode/k8snode/agent/node"
@@ -280,8 +283,16 @@ func registration(n node) nodeRegistration {
 		ImagePullPolicy: "IfNotPresent",
 		// Without it the kubelet may take any address of the machine, that of
 		// keepalived among them (kubernetes/kubernetes#54492).
-		KubeletExtraArgs: append([]arg{{"node-ip", n.IP().String()}}, args(n.spec.Kubernetes.Kubelet.ExtraArgs)...),
+		KubeletExtraArgs: []arg{{"node-ip", n.IP().String()}},
 	}
+	if len(n.Labels) > 0 {
+		var labels []string
+		for _, key := range slices.Sorted(maps.Keys(n.Labels)) {
+			labels = append(labels, key+"="+n.Labels[key])
+		}
+		r.KubeletExtraArgs = append(r.KubeletExtraArgs, arg{"node-labels", strings.Join(labels, ",")})
+	}
+	r.KubeletExtraArgs = append(r.KubeletExtraArgs, args(n.spec.Kubernetes.Kubelet.ExtraArgs)...)
 	// Without workers, CoreDNS and all else must run on control planes.
 	alone := len(n.Cluster.ControlPlanes()) == len(n.spec.Nodes)
 	if !alone && len(n.Taints) == 0 {

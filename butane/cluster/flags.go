@@ -28,6 +28,8 @@ var (
 		"cgroup-driver":                {"is in the configuration that kubeadm writes", "remove it: the driver is systemd"},
 		"max-pods":                     {"is a field", "use spec.kubernetes.kubelet.maxPods"},
 		"feature-gates":                {"is in the configuration of the kubelet", "use a patch of kubeletconfiguration"},
+		"node-labels":                  {managed, "use the labels of the node"},
+		"register-with-taints":         {managed, "use the taints of the node"},
 		"node-ip":                      {managed, "it is the address of the node"},
 		"hostname-override":            {managed, "it is the name of the node"},
 		"config":                       {managed, "use a patch of kubeletconfiguration"},

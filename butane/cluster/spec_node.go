@@ -67,9 +67,12 @@ type Node struct {
 	// PodCIDR is the node's part of the pod subnet: a /24 by the node's place
 	// in the list, unless set.
 	PodCIDR string `yaml:"podCIDR"`
-	// Labels of the Node object.
+	// Labels of the Node object, which its kubelet sets when it joins. Names of
+	// Kubernetes are not a kubelet's to set, but for topology.kubernetes.io and
+	// node.kubernetes.io.
 	Labels map[string]string `yaml:"labels"`
-	// Taints of the Node object, besides that of control planes.
+	// Taints of the Node object from its first moment on, besides that of
+	// control planes.
 	Taints []Taint `yaml:"taints"`
 	// Disk must match exactly one disk of the machine.
 	Disk api.DiskSelection `yaml:"disk"`

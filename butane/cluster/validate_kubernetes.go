@@ -139,9 +139,6 @@ func (c *checker) args(path report.Path, args []Arg, refused map[string]refusal)
 		if strings.ContainsAny(a.Value, "\n\r\x00") {
 			c.add(path.Index(i).Field("value"), "has more than one line", "")
 		}
-		if bare == "node-labels" && strings.Contains(a.Value, "node-role.kubernetes.io/") {
-			c.add(path.Index(i).Field("value"), "a kubelet may not give itself a label of node-role.kubernetes.io", "use the labels of the node, which a control plane sets")
-		}
 	}
 }
 

@@ -183,6 +183,28 @@ func isQualifiedName(key string) bool {
 	return isDNSName(prefix) && namePattern.MatchString(name)
 }
 
+// kubeletLabels are labels of Kubernetes that kubelets set:
+// staging/src/k8s.io/kubelet/pkg/apis/well_known_labels.go.
+var kubeletLabels = []string{
+	"topology.kubernetes.io/zone", "topology.kubernetes.io/region", "node.kubernetes.io/instance-type",
+	"kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch",
+}
+
+// kubeletMaySet reports whether the API server lets a kubelet set a label of
+// its own node: the plugin NodeRestriction keeps the names of Kubernetes.
+func kubeletMaySet(key string) bool {
+	prefix, _, found := strings.Cut(key, "/")
+	switch {
+	case !found:
+		return true
+	case strings.HasSuffix(prefix, "kubelet.kubernetes.io"), strings.HasSuffix(prefix, "node.kubernetes.io"):
+		return true
+	case prefix == "kubernetes.io" || strings.HasSuffix(prefix, ".kubernetes.io"), prefix == "k8s.io" || strings.HasSuffix(prefix, ".k8s.io"):
+		return slices.Contains(kubeletLabels, key)
+	}
+	return true
+}
+
 // marks checks the labels and the taints of a node.
 func (c *checker) marks(path report.Path, n Node) {
 	for key, value := range n.Labels {
@@ -193,8 +215,11 @@ func (c *checker) marks(path report.Path, n Node) {
 		if value != "" && !namePattern.MatchString(value) {
 			c.add(at, fmt.Sprintf("%q is not the value of a label", value), "use at most 63 letters, digits, hyphens, underscores and dots")
 		}
-		if strings.HasPrefix(key, "node-role.kubernetes.io/master") {
+		switch {
+		case strings.HasPrefix(key, "node-role.kubernetes.io/master"):
 			c.add(at, "this label is gone since Kubernetes 1.24", "kubeadm sets node-role.kubernetes.io/control-plane itself")
+		case !kubeletMaySet(key):
+			c.add(at, "a kubelet may not give its node this label", "use a name of your own, as example.org/"+key[strings.LastIndexByte(key, '/')+1:]+", or kubectl label")
 		}
 	}
 	taken := seen{}

@@ -32,6 +32,7 @@ func K8snode() Rules {
 			// Boot.
 			{"butane/cluster", []string{"internal/report", "internal/strictyaml", "provision/api"}, "what a cluster is; a node's disk is described as in the install plan"},
 			{"butane/pki", nil, "authorities and secrets know no cluster document"},
+			{"butane/change", []string{"agent/node", "butane", "butane/cluster", "butane/pki", "provision/api"}, "two documents, generated and compared"},
 			{"butane", []string{"agent/node", "butane/cluster", "butane/pki", "provision/api"}, "writes the files that the agent reads"},
 			{"ignition", nil, "a config is bytes: any Butane document works, not only ours"},
 			{"ignition/check", []string{"ignition"}, "checks bytes"},

@@ -85,7 +85,7 @@ func guide(t *testing.T) cluster.Cluster {
 	return c
 }
 
-func newBundle(t *testing.T) pki.Bundle {
+func newBundle(t testing.TB) pki.Bundle {
 	t.Helper()
 	b, err := pki.New(pki.Options{Now: now.AddDate(0, -1, 0), Rand: rand.NewChaCha8([32]byte{1})})
 	if err != nil {
@@ -94,7 +94,7 @@ func newBundle(t *testing.T) pki.Bundle {
 	return b
 }
 
-func newInput(t *testing.T, c cluster.Cluster, node string) butane.Input {
+func newInput(t testing.TB, c cluster.Cluster, node string) butane.Input {
 	t.Helper()
 	b := newBundle(t)
 	return butane.Input{
@@ -112,7 +112,7 @@ func newInput(t *testing.T, c cluster.Cluster, node string) butane.Input {
 	}
 }
 
-func generate(t *testing.T, in butane.Input) butane.Document {
+func generate(t testing.TB, in butane.Input) butane.Document {
 	t.Helper()
 	d, err := butane.Generate(in)
 	if err != nil {

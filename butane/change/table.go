@@ -50,9 +50,6 @@ var readers = []reader{
 	{"/etc/k8snode/kubeadm/", Reimage, nil, ""},
 }
 
-// own is for files of the operator.
-var own = reader{"", File, nil, "it is a file of the cluster document"}
-
 func lookup(file string) reader {
 	for _, r := range readers {
 		if r.pattern == file || strings.HasSuffix(r.pattern, "/") && strings.HasPrefix(file, r.pattern) {
@@ -64,7 +61,7 @@ func lookup(file string) reader {
 			return reader{file, Reimage, nil, ""}
 		}
 	}
-	return own
+	return reader{file, File, nil, "it is a file of the cluster document"}
 }
 
 // files compares by path.

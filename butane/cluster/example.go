@@ -28,8 +28,8 @@ type ExampleOptions struct {
 
 type exampleData struct {
 	ExampleOptions
-	VIP, Gateway, Server string
-	Nodes                []exampleNode
+	VIP, Gateway, Server, PodSubnet string
+	Nodes                           []exampleNode
 }
 
 type exampleNode struct {
@@ -63,6 +63,11 @@ func Example(o ExampleOptions) ([]byte, error) {
 		return netip.AddrFrom4(b)
 	}
 	data := exampleData{ExampleOptions: o, Gateway: at(exampleGateway).String(), Server: at(exampleServer).String()}
+	// A /24 for each node, in a subnet that is aligned whatever its size.
+	data.PodSubnet = DefaultPodSubnet
+	if count := o.ControlPlanes + o.Workers; count > 256 {
+		data.PodSubnet = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 240, 0, 0}), 12).String()
+	}
 	if o.ControlPlanes > 1 {
 		data.VIP = at(exampleVIP).String()
 	}

@@ -85,14 +85,14 @@ func (c *checker) podCIDRs(s Spec, nets networks) {
 		path   report.Path
 	}
 	var earlier []owned
+	var without []report.Path
+	small := map[int]bool{}
 	for i, n := range s.Nodes {
 		path := report.Path("spec.nodes").Index(i).Field("podCIDR")
 		if n.PodCIDR == "" {
 			// Default finds none only where the pod subnet is not valid, which
 			// is reported there, or used up.
-			if nets.pod.IsValid() {
-				c.add(path, fmt.Sprintf("the pod subnet %s has no /%d left for this node", nets.pod, nodePodBits), "use a larger podSubnet, or set podCIDR")
-			}
+			without = append(without, path)
 			continue
 		}
 		p := c.prefix(path, n.PodCIDR)
@@ -109,9 +109,27 @@ func (c *checker) podCIDRs(s Spec, nets networks) {
 			}
 		}
 		earlier = append(earlier, owned{p, path})
-		if room := 1<<(32-p.Bits()) - bridgeAddresses; s.Kubernetes.Kubelet.MaxPods > room {
+		// Once for each length: a thousand nodes have one mistake.
+		if room := 1<<(32-p.Bits()) - bridgeAddresses; s.Kubernetes.Kubelet.MaxPods > room && !small[p.Bits()] {
+			small[p.Bits()] = true
 			c.add(path, fmt.Sprintf("%s has room for %d pods, maxPods is %d", p, max(room, 0), s.Kubernetes.Kubelet.MaxPods), "use a larger podCIDR, or a smaller maxPods")
 		}
+	}
+	if len(without) > 0 && nets.pod.IsValid() {
+		c.add(without[0], fmt.Sprintf("the pod subnet %s has no /%d left for this node%s", nets.pod, nodePodBits, andMore(len(without)-1)),
+			"use a larger podSubnet, or set podCIDR")
+	}
+}
+
+// andMore says that others have the same problem.
+func andMore(others int) string {
+	switch others {
+	case 0:
+		return ""
+	case 1:
+		return " and one more"
+	default:
+		return fmt.Sprintf(" and %d more", others)
 	}
 }
 

@@ -84,19 +84,12 @@ func runRender(ctx context.Context, env Env, f renderFlags, names []string) erro
 	if err != nil {
 		return err
 	}
-	index := renderIndex{Cluster: c.Metadata.Name, Image: manifest.ID}
-	files := map[string][]byte{}
-	for _, n := range nodes {
-		opts := nodeconfig.Options{
-			Cluster: c, Bundle: bundle, Image: manifest, Node: n.Name, Manifests: manifests, NewCluster: f.newCluster,
-			ReportToken: nodeconfig.WithheldToken, Now: env.Now(), Rand: env.Rand,
-		}
-		rendered, err := f.render(opts, files)
-		if err != nil {
-			return err
-		}
-		rendered.Role = string(n.Role)
-		index.Nodes = append(index.Nodes, rendered)
+	index, files, err := f.render(nodeconfig.Options{
+		Cluster: c, Bundle: bundle, Image: manifest, Manifests: manifests, NewCluster: f.newCluster,
+		ReportToken: nodeconfig.WithheldToken, Now: env.Now(), Rand: env.Rand,
+	}, nodes)
+	if err != nil {
+		return err
 	}
 	text, err := json.MarshalIndent(index, "", "  ")
 	if err != nil {
@@ -117,22 +110,37 @@ func runRender(ctx context.Context, env Env, f renderFlags, names []string) erro
 	return t.Flush()
 }
 
-// render adds the files of one node.
-func (f renderFlags) render(opts nodeconfig.Options, files map[string][]byte) (renderedNode, error) {
+// render makes the files of the nodes, by name, and the index of them.
+func (f renderFlags) render(opts nodeconfig.Options, nodes []cluster.Node) (renderIndex, map[string][]byte, error) {
+	index := renderIndex{Cluster: opts.Cluster.Metadata.Name, Image: opts.Image.ID}
+	files := map[string][]byte{}
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.Name)
+	}
 	if f.redact {
-		text, err := nodeconfig.Review(opts)
-		digest := sha256.Sum256(text)
-		name := opts.Node + ".redacted.bu"
-		files[name] = text
-		return renderedNode{Name: opts.Node, File: name, SHA256: hex.EncodeToString(digest[:])}, err
+		for _, n := range nodes {
+			opts.Node = n.Name
+			text, err := nodeconfig.Review(opts)
+			if err != nil {
+				return renderIndex{}, nil, err
+			}
+			name, digest := n.Name+".redacted.bu", sha256.Sum256(text)
+			files[name] = text
+			index.Nodes = append(index.Nodes, renderedNode{n.Name, string(n.Role), name, hex.EncodeToString(digest[:])})
+		}
+		return index, files, nil
 	}
-	config, err := nodeconfig.Render(opts)
+	configs, err := nodeconfig.RenderAll(opts, names)
 	if err != nil {
-		return renderedNode{}, err
+		return renderIndex{}, nil, err
 	}
-	name := opts.Node + ".ign"
-	files[opts.Node+".bu"], files[name] = config.Butane, config.Ignition.Bytes()
-	return renderedNode{Name: opts.Node, File: name, SHA256: config.Ignition.Digest()}, nil
+	for i, n := range nodes {
+		name := n.Name + ".ign"
+		files[n.Name+".bu"], files[name] = configs[i].Butane, configs[i].Ignition.Bytes()
+		index.Nodes = append(index.Nodes, renderedNode{n.Name, string(n.Role), name, configs[i].Ignition.Digest()})
+	}
+	return index, files, nil
 }
 
 // selectNodes finds nodes by name; no name means all of them.

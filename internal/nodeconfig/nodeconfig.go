@@ -4,8 +4,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
+	"slices"
 	"strconv"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/k8snode/k8snode/butane"
 	"github.com/k8snode/k8snode/butane/cluster"
@@ -61,6 +65,39 @@ func Render(o Options) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	return finish(o, doc)
+}
+
+// RenderAll makes the configs of several nodes, in their order; o.Node is
+// ignored. It is Render for each, on all processors; the error is that of the
+// first node that has one.
+func RenderAll(o Options, nodes []string) ([]Config, error) {
+	configs, problems := make([]Config, len(nodes)), make([]error, len(nodes))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range nodes {
+		o.Node = name
+		// Random bytes are taken in the order of the nodes; what follows is
+		// long, and takes none.
+		doc, err := document(o)
+		if err != nil {
+			problems[i] = err
+			break
+		}
+		node := o
+		group.Go(func() error {
+			configs[i], problems[i] = finish(node, doc)
+			return problems[i]
+		})
+	}
+	_ = group.Wait() // Its error is among the problems.
+	if i := slices.IndexFunc(problems, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, problems[i]
+	}
+	return configs, nil
+}
+
+func finish(o Options, doc butane.Document) (Config, error) {
 	text, err := doc.Marshal()
 	if err != nil {
 		return Config{}, err

@@ -59,6 +59,14 @@ func TestRender(t *testing.T) {
 	if !strings.Contains(string(config.Butane), until) || strings.Contains(string(worker.Butane), until) {
 		t.Errorf("the genesis window of cp1 or w1 is wrong")
 	}
+	// All at once, in the order asked for.
+	all, err := nodeconfig.RenderAll(o, []string{"w1", "cp1"})
+	if err != nil || len(all) != 2 || !strings.Contains(string(all[1].Butane), until) || strings.Contains(string(all[0].Butane), until) {
+		t.Errorf("rendering all: %d configs, %v", len(all), err)
+	}
+	if _, err := nodeconfig.RenderAll(o, []string{"w1", "w8", "w9"}); err == nil || !strings.HasPrefix(err.Error(), "generating the config of w8: ") {
+		t.Errorf("an unknown node: %v", err)
+	}
 	o.Image = image("3.2.0")
 	if _, err := nodeconfig.Render(o); err == nil || !strings.HasPrefix(err.Error(), "checking the config of w1 against Ignition v2.26.0: ") {
 		t.Errorf("an older Ignition: %v", err)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/internal/fieldref"
 	"github.com/k8snode/k8snode/internal/golden"
@@ -67,6 +69,39 @@ func TestReferenceExamples(t *testing.T) {
 	for _, m := range blocks {
 		if _, err := cluster.Parse(referenceFile, m[1]); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// The pages for readers of the guide name fields that there are, and say the
+// same in both languages.
+func TestGuidePages(t *testing.T) {
+	fields := regexp.MustCompile("`((?:kubernetes|endpoint|highAvailability|etcd|runtime|network|system|nodes\\[\\]|manifests|sshAuthorizedKeys)(?:\\.[A-Za-z]+)*)[`:]")
+	var pages [][]string
+	for _, file := range []string{"../../docs/from-the-guide.md", "../../docs/from-the-guide.zh.md"} {
+		var found []string
+		for _, m := range fields.FindAllSubmatch(read(t, file), -1) {
+			found = append(found, string(m[1]))
+		}
+		if len(found) < 30 {
+			t.Fatalf("%s names %d fields", file, len(found))
+		}
+		pages = append(pages, found)
+	}
+	if diff := cmp.Diff(pages[0], pages[1]); diff != "" {
+		t.Errorf("-english +chinese:\n%s", diff)
+	}
+	reference := string(read(t, referenceFile))
+	for _, field := range pages[0] {
+		section, name := "spec", field
+		if i := strings.LastIndexByte(field, '.'); i >= 0 {
+			section, name = "spec."+field[:i], field[i+1:]
+		}
+		name = strings.TrimSuffix(name, "[]")
+		_, after, _ := strings.Cut(reference, "\n## `"+section+"`\n")
+		table, _, _ := strings.Cut(after, "\n## ")
+		if !strings.Contains(table, "| `"+name+"` |") {
+			t.Errorf("there is no field %s.%s", section, name)
 		}
 	}
 }

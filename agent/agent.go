@@ -37,6 +37,8 @@ type Env struct {
 	Runner command.Runner
 	// Now is the clock; required.
 	Now func() time.Time
+	// Rand is the source of secret bytes; required by bootstrap.
+	Rand io.Reader
 }
 
 // A verb is one command of the program. It defines its flags and returns what
@@ -52,7 +54,8 @@ func verbs() []verb {
 		{"root", "open the root of the image, wherever it is, and check it", rootVerb},
 		{"seed", "decide whether this is a first boot, and hand its config to Ignition", seedVerb},
 		{"scrub", "mark the first boot as done, and erase the config that it used", scrubVerb},
-		{"etcd-guard", "decide how etcd may start", etcdGuardVerb},
+		{"etcd-guard", "decide how etcd may start, and wait until it may", etcdGuardVerb},
+		{"etcd-promote", "make this node's member of etcd one that votes", etcdPromoteVerb},
 		{"import", "import the baked container images into containerd", importVerb},
 		{"bootstrap", "run kubeadm init or join, once", bootstrapVerb},
 		{"report", "tell the provisioning server how far this machine is", reportVerb},
@@ -131,7 +134,7 @@ func usageText() string {
 	var b strings.Builder
 	b.WriteString("usage: k8snode-agent VERB [FLAGS]\n\n")
 	for _, v := range verbs() {
-		fmt.Fprintf(&b, "  %-10s  %s\n", v.name, v.summary)
+		fmt.Fprintf(&b, "  %-12s  %s\n", v.name, v.summary)
 	}
 	return b.String()
 }

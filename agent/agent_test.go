@@ -90,14 +90,15 @@ func TestUsage(t *testing.T) {
 	}
 	if code := m.run("help"); code != agent.ExitOK || m.stdout.String() != `usage: k8snode-agent VERB [FLAGS]
 
-  install     write the image to the disk of a machine that was booted over the network
-  root        open the root of the image, wherever it is, and check it
-  seed        decide whether this is a first boot, and hand its config to Ignition
-  scrub       mark the first boot as done, and erase the config that it used
-  etcd-guard  decide how etcd may start
-  import      import the baked container images into containerd
-  bootstrap   run kubeadm init or join, once
-  report      tell the provisioning server how far this machine is
+  install       write the image to the disk of a machine that was booted over the network
+  root          open the root of the image, wherever it is, and check it
+  seed          decide whether this is a first boot, and hand its config to Ignition
+  scrub         mark the first boot as done, and erase the config that it used
+  etcd-guard    decide how etcd may start, and wait until it may
+  etcd-promote  make this node's member of etcd one that votes
+  import        import the baked container images into containerd
+  bootstrap     run kubeadm init or join, once
+  report        tell the provisioning server how far this machine is
 ` {
 		t.Errorf("code %d, stdout:\n%s", code, &m.stdout)
 	}
@@ -172,7 +173,7 @@ func TestNodeFile(t *testing.T) {
 	m := newMachine(t)
 	m.write(node.Path, node.Config{Name: "n1"})
 	want := "k8snode-agent: error: reading /etc/k8snode/node.json: name, clusterID or role is empty\n"
-	for _, verb := range []string{"etcd-guard", "import", "bootstrap"} {
+	for _, verb := range []string{"etcd-guard", "etcd-promote", "import", "bootstrap"} {
 		if code := m.run(verb); code != agent.ExitFailed || m.stderr.String() != want {
 			t.Errorf("%s: code %d, %s", verb, code, &m.stderr)
 		}

@@ -20,17 +20,27 @@ import (
 const reportLimit = 2 * time.Minute
 
 func etcdGuardVerb(*flag.FlagSet) func(context.Context, Env) error {
-	return func(_ context.Context, env Env) error {
+	return func(ctx context.Context, env Env) error {
 		cfg, err := env.readNode()
 		if err != nil {
 			return err
 		}
-		decision, err := etcdguard.Run(etcdguard.Options{Config: cfg, Root: env.Root, Now: env.Now()})
+		decision, err := etcdguard.Run(ctx, etcdguard.Options{Config: cfg, Root: env.Root, Now: env.Now, Log: env.log()})
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(env.Stdout, "k8snode: etcd starts with initial-cluster-state %s\n", decision.State)
+		fmt.Fprintf(env.Stdout, "k8snode: etcd starts with initial-cluster-state %s: %s\n", decision.State, decision.Reason)
 		return nil
+	}
+}
+
+func etcdPromoteVerb(*flag.FlagSet) func(context.Context, Env) error {
+	return func(ctx context.Context, env Env) error {
+		cfg, err := env.readNode()
+		if err != nil {
+			return err
+		}
+		return etcdguard.Promote(ctx, etcdguard.Options{Config: cfg, Root: env.Root, Now: env.Now, Log: env.log()})
 	}
 }
 
@@ -52,7 +62,7 @@ func bootstrapVerb(*flag.FlagSet) func(context.Context, Env) error {
 		}
 		opts := bootstrap.Options{
 			Config: cfg, Root: env.Root, Runner: env.Runner,
-			Now: env.Now, Out: env.Stdout, Log: env.log(),
+			Now: env.Now, Rand: env.Rand, Out: env.Stdout, Log: env.log(),
 		}
 		// A node without a server to report to is a node all the same.
 		switch c, err := env.readSeed(api.ReportPath); {

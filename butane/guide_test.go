@@ -97,7 +97,7 @@ func TestGuideMistakes(t *testing.T) {
 		},
 		"three endpoints for one cluster": func(r rendered) {
 			r.all(initFile, `controlPlaneEndpoint: api\.cs1\.example\.org:8443`)
-			r.all("/etc/k8snode/discovery.conf", `server: https://api\.cs1\.example\.org:8443`)
+			r.all("/etc/k8snode/node.json", `"endpoint": "https://api\.cs1\.example\.org:8443"`)
 			r.all("/etc/hosts", `(?m)^172\.29\.33\.230 api\.cs1\.example\.org$`)
 			r.all(keepalivedFile, `172\.29\.33\.230/32`)
 		},

@@ -20,11 +20,13 @@ func identityFiles(n node) ([]File, error) {
 		Role:       agentnode.Role(n.Role),
 		Address:    n.IP().String(),
 		Kubernetes: n.spec.Kubernetes.Version,
+		Endpoint:   serverURL(n.spec.Endpoint.Name, n.spec.Endpoint.Port),
 	}
 	if n.controlPlane() {
-		config.Etcd = &agentnode.Etcd{PeerURL: peerURL(n.Node), Members: map[string]string{}}
+		config.Etcd = &agentnode.Etcd{PeerURL: peerURL(n.Node), Members: map[string]string{}, Clients: map[string]string{}}
 		for _, member := range n.Cluster.ControlPlanes() {
 			config.Etcd.Members[member.Name] = peerURL(member)
+			config.Etcd.Clients[member.Name] = clientURL(member)
 		}
 		if !n.GenesisUntil.IsZero() {
 			until := n.GenesisUntil.UTC()

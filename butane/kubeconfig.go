@@ -87,10 +87,13 @@ func operatorKubeconfig(c cluster.Cluster, b pki.Bundle, opts pki.Options) ([]by
 	return marshalYAML(newKubeconfig(c.Metadata.Name, "kubernetes-admin", server, b, credentials))
 }
 
-// discoveryFiles are the kubeconfig with which a node joins. Its certificate
-// is in the group of bootstrap tokens, so that it needs none; control planes
-// have it, too, and may renew it, as they hold the authority.
+// discoveryFiles are the kubeconfig with which a worker joins. Its certificate
+// is in the group of bootstrap tokens, so that it needs none. A control plane
+// holds the authority and makes its own, which cannot be too old.
 func discoveryFiles(n node) ([]File, error) {
+	if n.controlPlane() {
+		return nil, nil
+	}
 	opts := n.mint()
 	opts.Validity = n.JoinValidity
 	credentials, err := n.Bundle.JoinCredential(n.Name, opts)

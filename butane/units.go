@@ -21,7 +21,7 @@ func units(n node) ([]Unit, error) {
 		}
 	}
 	if n.controlPlane() {
-		enable("etcd-guard.service", "etcd.service")
+		enable("etcd-guard.service", "etcd.service", "etcd-promote.service")
 	}
 	if n.controlPlane() && n.Cluster.Proxied() {
 		for _, name := range []string{"haproxy.service", "keepalived.service"} {

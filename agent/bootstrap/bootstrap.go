@@ -24,6 +24,7 @@ const (
 	DefaultClockWait   = time.Minute
 	DefaultReportLimit = 30 * time.Second
 	DefaultJoinWait    = time.Hour
+	DefaultElectPause  = 5 * time.Second
 
 	clockPoll = 2 * time.Second
 	// maxMessage bounds the message of a failure.
@@ -50,8 +51,15 @@ type Options struct {
 	// ClockWait is how long to wait for a clock that is behind the node's
 	// certificates; zero means DefaultClockWait, a negative one does not wait.
 	ClockWait time.Duration
+	// ElectPause is how often a control plane asks whether the other one is
+	// done; zero means DefaultElectPause.
+	ElectPause time.Duration
+	// Connect prepares to ask etcd; nil asks the node's own member.
+	Connect func(Options) (Store, error)
 	// Now is the clock; required.
 	Now func() time.Time
+	// Rand is the source of keys; required on control planes.
+	Rand io.Reader
 	// Out gets the output of kubeadm, line by line; nil discards it.
 	Out io.Writer
 	// Log gets the steps; nil discards them.
@@ -67,6 +75,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.JoinWait <= 0 {
 		o.JoinWait = DefaultJoinWait
+	}
+	if o.ElectPause <= 0 {
+		o.ElectPause = DefaultElectPause
+	}
+	if o.Connect == nil {
+		o.Connect = connect
 	}
 	if o.ClockWait == 0 {
 		o.ClockWait = DefaultClockWait
@@ -110,6 +124,8 @@ func Run(ctx context.Context, opts Options) error {
 type bootstrapper struct {
 	opts   Options
 	action Action
+	// store is nil on workers.
+	store Store
 }
 
 // path is where an absolute path of a node is below Root.
@@ -143,12 +159,27 @@ func (b *bootstrapper) facts() (Facts, error) {
 
 func (b *bootstrapper) bootstrap(ctx context.Context, facts Facts) error {
 	b.waitForClock(ctx)
-	if NeedsEtcd(b.opts.Config, facts) {
-		exists, err := b.clusterExists(ctx)
+	if b.opts.Config.Role == node.ControlPlane {
+		store, err := b.opts.Connect(b.opts)
 		if err != nil {
-			return fmt.Errorf("asking etcd whether the cluster exists: %w", err)
+			return err
 		}
-		facts.ClusterExists = exists
+		defer store.Close()
+		b.store = store
+	}
+	if NeedsEtcd(b.opts.Config, facts) {
+		initialised, lock, err := b.elect(ctx)
+		if err != nil {
+			return err
+		}
+		facts.Initialised = initialised
+		if lock != nil {
+			defer lock.Release()
+			// Whoever lost the lock must not go on: another node may begin.
+			var stop context.CancelFunc
+			ctx, stop = whileHeld(ctx, lock)
+			defer stop()
+		}
 	}
 	action, err := Decide(b.opts.Config, facts)
 	if err != nil {
@@ -163,6 +194,22 @@ func (b *bootstrapper) bootstrap(ctx context.Context, facts Facts) error {
 		facts.Record = &Record{Action: action}
 	}
 	return b.finish(ctx, facts.Record.Action)
+}
+
+// errLockLost is why kubeadm was stopped.
+var errLockLost = errors.New("the lock of kubeadm init is lost: etcd did not answer in time")
+
+// whileHeld ends the context when the lock is lost.
+func whileHeld(ctx context.Context, lock Lock) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-lock.Lost():
+			cancel(errLockLost)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // kubeadm runs one attempt from a clean state.
@@ -185,6 +232,11 @@ func (b *bootstrapper) kubeadm(ctx context.Context, action Action) error {
 		}
 	}
 	if action == ActionJoin {
+		if b.opts.Config.Role == node.ControlPlane {
+			if err := b.mintDiscovery(); err != nil {
+				return err
+			}
+		}
 		if err := b.waitForControlPlane(ctx); err != nil {
 			return err
 		}
@@ -209,6 +261,9 @@ func (b *bootstrapper) finish(ctx context.Context, action Action) error {
 			return err
 		}
 		if err := shred(b.path(superAdminConf)); err != nil {
+			return err
+		}
+		if err := b.initialised(ctx); err != nil {
 			return err
 		}
 	case ActionJoin:

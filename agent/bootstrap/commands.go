@@ -2,10 +2,7 @@ package bootstrap
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net"
-	"path"
 	"time"
 
 	"github.com/k8snode/k8snode/agent/node"
@@ -19,23 +16,6 @@ const (
 	adminConf      = "/etc/kubernetes/admin.conf"
 	superAdminConf = "/etc/kubernetes/super-admin.conf"
 )
-
-// configKey is where the API server stores what kubeadm init writes first.
-const configKey = "/registry/configmaps/kube-system/kubeadm-config"
-
-// etcdArgs asks for the key itself, not for its value. The certificates are
-// read where the node's config put them: kubeadm's folder may be empty.
-func etcdArgs(address, pki string) []string {
-	return []string{
-		"--endpoints", "https://" + net.JoinHostPort(address, "2379"),
-		"--cacert", path.Join(pki, "etcd/ca.crt"),
-		"--cert", path.Join(pki, "apiserver-etcd-client.crt"),
-		"--key", path.Join(pki, "apiserver-etcd-client.key"),
-		"--command-timeout", "10s",
-		"--write-out", "json",
-		"get", "--keys-only", configKey,
-	}
-}
 
 // resetArgs leaves etcd alone: it is not kubeadm's.
 func resetArgs() []string {
@@ -81,34 +61,4 @@ func (b *bootstrapper) waitForControlPlane(ctx context.Context) error {
 		return fmt.Errorf("waiting for the control plane: %w", err)
 	}
 	return nil
-}
-
-// clusterExists asks the node's own etcd member, with retries: it may still be
-// starting.
-func (b *bootstrapper) clusterExists(ctx context.Context) (exists bool, err error) {
-	err = retry.Do(ctx, b.opts.Retry, func(ctx context.Context) error {
-		out, err := b.opts.Runner.Output(ctx, "etcdctl", etcdArgs(b.opts.Config.Address, b.path(node.PKIDir))...)
-		if err != nil {
-			return err
-		}
-		exists, err = keyFound(out)
-		return err
-	})
-	return exists, err
-}
-
-// keyFound reads the answer of etcdctl get. An answer without a header is not
-// one of etcd: "absent" must never be read out of an empty string.
-func keyFound(answer []byte) (bool, error) {
-	var response struct {
-		Header *struct{} `json:"header"`
-		Count  int64     `json:"count"`
-	}
-	if err := json.Unmarshal(answer, &response); err != nil {
-		return false, fmt.Errorf("reading the answer of etcdctl: %w", err)
-	}
-	if response.Header == nil {
-		return false, fmt.Errorf("reading the answer of etcdctl: it has no header")
-	}
-	return response.Count > 0, nil
 }

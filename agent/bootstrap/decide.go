@@ -1,7 +1,6 @@
 package bootstrap
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/k8snode/k8snode/agent/node"
@@ -28,9 +27,9 @@ type Facts struct {
 	Done bool
 	// Record is what an earlier attempt wrote; nil when there was none.
 	Record *Record
-	// ClusterExists says that etcd holds kubeadm's configuration. Workers do
-	// not know.
-	ClusterExists bool
+	// Initialised says that a control plane has completed kubeadm init; etcd
+	// knows. Workers do not ask.
+	Initialised bool
 }
 
 // A Record remembers an attempt to run kubeadm.
@@ -43,12 +42,13 @@ type Record struct {
 	Succeeded bool `json:"succeeded"`
 }
 
-// NeedsEtcd reports whether [Decide] looks at Facts.ClusterExists.
+// NeedsEtcd reports whether [Decide] looks at Facts.Initialised.
 func NeedsEtcd(cfg node.Config, facts Facts) bool {
 	return cfg.Role == node.ControlPlane && !facts.Done && (facts.Record == nil || !facts.Record.Succeeded)
 }
 
-// Decide returns what to do next, or why nothing can be done.
+// Decide returns what to do next, or why nothing can be done. A control plane
+// that is told to run init holds the lock of it.
 func Decide(cfg node.Config, facts Facts) (Action, error) {
 	record := facts.Record
 	if record != nil && record.ClusterID != cfg.ClusterID {
@@ -64,14 +64,11 @@ func Decide(cfg node.Config, facts Facts) (Action, error) {
 		return ActionJoin, nil
 	case cfg.Role != node.ControlPlane:
 		return "", fmt.Errorf("role %q is unknown", cfg.Role)
-	case !facts.ClusterExists:
-		return ActionInit, nil
-	case record != nil && record.Action == ActionInit:
-		// This machine's own init got as far as writing its configuration.
-		// Nobody has used the cluster yet, and kubeadm init writes it again.
-		return ActionInit, nil
+	case facts.Initialised:
+		return ActionJoin, nil
 	default:
-		return "", errors.New("etcd holds an initialised cluster that this machine did not begin: " +
-			"joining a control plane to an existing cluster is not supported yet")
+		// Nobody has used the cluster yet: what another init has left, this
+		// one writes again.
+		return ActionInit, nil
 	}
 }

@@ -13,8 +13,6 @@ func TestDecide(t *testing.T) {
 	record := func(id string, action bootstrap.Action, succeeded bool) *bootstrap.Record {
 		return &bootstrap.Record{ClusterID: id, Action: action, Succeeded: succeeded}
 	}
-	const foreign = "etcd holds an initialised cluster that this machine did not begin: " +
-		"joining a control plane to an existing cluster is not supported yet"
 	for _, tt := range []struct {
 		name     string
 		cfg      node.Config
@@ -24,22 +22,22 @@ func TestDecide(t *testing.T) {
 		wantErr  string
 	}{
 		{name: "first control plane", cfg: cp, asksEtcd: true, want: bootstrap.ActionInit},
-		{name: "another's cluster", cfg: cp, asksEtcd: true, facts: bootstrap.Facts{ClusterExists: true}, wantErr: foreign},
+		{name: "further control plane", cfg: cp, asksEtcd: true, facts: bootstrap.Facts{Initialised: true}, want: bootstrap.ActionJoin},
 		{
 			name: "init failed early", cfg: cp, asksEtcd: true, want: bootstrap.ActionInit,
 			facts: bootstrap.Facts{Record: record("c1", bootstrap.ActionInit, false)},
 		},
 		{
-			name: "init failed late", cfg: cp, asksEtcd: true, want: bootstrap.ActionInit,
-			facts: bootstrap.Facts{ClusterExists: true, Record: record("c1", bootstrap.ActionInit, false)},
+			name: "init failed, and another one did it", cfg: cp, asksEtcd: true, want: bootstrap.ActionJoin,
+			facts: bootstrap.Facts{Initialised: true, Record: record("c1", bootstrap.ActionInit, false)},
 		},
 		{
-			name: "join of a control plane", cfg: cp, asksEtcd: true, wantErr: foreign,
-			facts: bootstrap.Facts{ClusterExists: true, Record: record("c1", bootstrap.ActionJoin, false)},
+			name: "join failed", cfg: cp, asksEtcd: true, want: bootstrap.ActionJoin,
+			facts: bootstrap.Facts{Initialised: true, Record: record("c1", bootstrap.ActionJoin, false)},
 		},
 		{
 			name: "crash after init", cfg: cp, want: bootstrap.ActionFinish,
-			facts: bootstrap.Facts{ClusterExists: true, Record: record("c1", bootstrap.ActionInit, true)},
+			facts: bootstrap.Facts{Record: record("c1", bootstrap.ActionInit, true)},
 		},
 		{
 			name: "done", cfg: cp, want: bootstrap.ActionNone,

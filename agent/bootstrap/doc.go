@@ -10,8 +10,10 @@
 //     empties the folder of certificates: they are copied there afterwards;
 //   - a record says whether kubeadm was started and whether it succeeded, so
 //     that a crash between two steps continues and does not begin again;
-//   - etcd says whether the cluster exists: init runs only when it does not,
-//     or when this machine began the init that made it.
+//   - etcd says whether a control plane has completed kubeadm init. Until one
+//     has, those that want to hold a lock in turn: who dies in it is replaced.
+//     Everybody else joins, a control plane with a credential that it signs
+//     itself.
 //
 // After success super-admin.conf and a worker's discovery credential are
 // erased, and only then the node is marked as done.
@@ -19,6 +21,5 @@
 // Output of kubeadm is passed on with times; bootstrap tokens and certificate
 // keys are replaced in it, because consoles and reports are read by many.
 //
-// It does not import images, start etcd or label nodes, and it does not join a
-// control plane to an existing cluster. Start with [Run].
+// It does not import images, start etcd or label nodes. Start with [Run].
 package bootstrap

@@ -1,19 +1,27 @@
-// Package etcdguard decides, before every start of etcd, whether this member
-// may start an empty cluster.
+// Package etcdguard decides, before every start of etcd, how this member may
+// start, and makes it a member that votes.
 //
-// The flow: [Run] looks at the data folder and the node's file, asks the pure
-// [Decide], and writes the decision as an environment file for etcd's unit.
+// The flow of [Run]: look at the data folder, ask the other members, have the
+// pure [Decide] say what follows, do it, and look again, until etcd may start;
+// then write whose the data is, and the environment file for etcd's unit.
 //
-// The rule exists because a member that lost its log and starts with
-// initial-cluster-state "new" forgets what it voted, and may elect a second
-// leader beside the first. So "new" is allowed on one node, alone, until one
-// moment; everywhere else an empty folder is an error. When a log exists, etcd
-// ignores the settings, and "existing" is the answer that stays safe if it is
-// lost in between.
+//	a log is there                      → start with it
+//	others have a quorum                → remove the own old entry, add a learner, start
+//	nobody answers, and this node may   → start an empty cluster, alone
+//	anything else                       → wait, and say why
 //
-// A data folder that is not a mount point is refused before anything else: it
-// is the empty folder below a partition that did not mount.
+// [Promote] makes the learner a voter, once it has caught up.
 //
-// It does not talk to other members: joining an existing cluster as a learner
-// is not supported, and the cluster document refuses what would need it.
+// Promises: a member that lost its log never votes under its old identity, so
+// that no cluster forgets what it agreed on; nothing is removed unless those
+// that stay have a quorum without it; no second cluster is begun while any
+// other member's port is open, or while not all were asked; a data folder that
+// is not a mount point, or somebody else's, is refused.
+//
+// What it cannot know: whether members that do not answer at all are off or cut
+// off. The one node that may begin a cluster may do so for two hours after its
+// config was delivered with --new-cluster; if in that time all the others of a
+// cluster that exists are off, and this one is wiped, it begins a second one.
+//
+// It does not restore a cluster that lost its quorum. Start with [Decide].
 package etcdguard

@@ -1,31 +1,57 @@
 package etcdguard_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/k8snode/k8snode/agent/etcd"
 	"github.com/k8snode/k8snode/agent/etcdguard"
 	"github.com/k8snode/k8snode/agent/node"
 )
 
 var now = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
+const clusterID = "3f0c"
+
+// config is that of cp1 in a cluster with these other members; genesis is the
+// time that it has to begin one, 0 for none.
 func config(genesis time.Duration, members ...string) node.Config {
-	until := now.Add(genesis)
-	cfg := node.Config{Name: "cp1", Role: node.ControlPlane, Etcd: &node.Etcd{
-		PeerURL: "https://10.0.0.1:2380", Members: map[string]string{"cp1": "https://10.0.0.1:2380"},
+	cfg := node.Config{Name: "cp1", ClusterID: clusterID, Role: node.ControlPlane, Etcd: &node.Etcd{
+		PeerURL: "https://cp1:2380", Members: map[string]string{}, Clients: map[string]string{},
 	}}
 	if genesis != 0 {
+		until := now.Add(genesis)
 		cfg.Etcd.GenesisUntil = &until
 	}
-	for _, m := range members {
+	for _, m := range append(members, "cp1") {
 		cfg.Etcd.Members[m] = "https://" + m + ":2380"
+		cfg.Etcd.Clients[m] = "https://" + m + ":2379"
 	}
 	return cfg
+}
+
+func member(id uint64, name string) etcd.Member {
+	return etcd.Member{ID: id, Name: name, PeerURLs: []string{"https://" + name + ":2380"}, ClientURLs: []string{"https://" + name + ":2379"}}
+}
+
+func learner(id uint64, name string) etcd.Member {
+	m := member(id, name)
+	m.Learner = true
+	return m
+}
+
+// added is a member that has not started yet.
+func added(id uint64, name string) etcd.Member {
+	m := learner(id, name)
+	m.Name, m.ClientURLs = "", nil
+	return m
 }
 
 func TestDecide(t *testing.T) {
@@ -33,103 +59,332 @@ func TestDecide(t *testing.T) {
 	moment.Etcd.GenesisUntil = &now
 	foreign := config(time.Hour)
 	foreign.Etcd.PeerURL = "https://10.0.0.9:2380"
-	const existing = "ETCD_INITIAL_CLUSTER=a=https://a:2380,cp1=https://10.0.0.1:2380\nETCD_INITIAL_CLUSTER_STATE=existing\n"
+	empty := etcdguard.Facts{Mounted: true, Now: now}
+	with := func(edit func(*etcdguard.Facts)) etcdguard.Facts {
+		f := empty
+		edit(&f)
+		return f
+	}
+	members := func(alive []uint64, all ...etcd.Member) etcdguard.Facts {
+		return with(func(f *etcdguard.Facts) { f.Members, f.Alive = all, alive })
+	}
+	const three = "ETCD_INITIAL_CLUSTER=cp1=https://cp1:2380,cp2=https://cp2:2380,cp3=https://cp3:2380\nETCD_INITIAL_CLUSTER_STATE=existing\n"
 	for _, tt := range []struct {
-		name    string
-		cfg     node.Config
-		facts   etcdguard.Facts
-		want    string
-		wantErr string
+		name   string
+		cfg    node.Config
+		facts  etcdguard.Facts
+		step   etcdguard.Step
+		env    string
+		id     uint64
+		reason string
 	}{
+		// What is never right.
 		{
-			name: "genesis", cfg: config(time.Hour), facts: etcdguard.Facts{Mounted: true, Now: now},
-			want: "ETCD_INITIAL_CLUSTER=cp1=https://10.0.0.1:2380\nETCD_INITIAL_CLUSTER_STATE=new\n",
+			name: "not mounted", cfg: config(time.Hour), facts: etcdguard.Facts{Now: now}, step: etcdguard.Refuse,
+			reason: "the data folder is not a mount point: its partition did not mount, and an empty folder in its place would make this member forget its data",
 		},
-		{name: "log", cfg: config(0, "a"), facts: etcdguard.Facts{Mounted: true, Log: true, Now: now}, want: existing},
-		{name: "log during genesis", cfg: config(time.Hour, "a"), facts: etcdguard.Facts{Mounted: true, Log: true, Now: now}, want: existing},
+		{name: "not mounted, with a log", cfg: config(0), facts: etcdguard.Facts{Log: true, Now: now}, step: etcdguard.Refuse, reason: "the data folder is not a mount point"},
+		{name: "another peer URL", cfg: foreign, facts: empty, step: etcdguard.Refuse, reason: `the members do not list "cp1" with the peer URL "https://10.0.0.9:2380"`},
+		{name: "worker", cfg: node.Config{Name: "w1", Role: node.Worker}, facts: empty, step: etcdguard.Refuse, reason: `node "w1" has no etcd member (role worker)`},
 		{
-			name: "not mounted", cfg: config(time.Hour), facts: etcdguard.Facts{Now: now},
-			wantErr: "the data folder is not a mount point: its partition did not mount, and an empty folder in its place would make this member forget its data",
-		},
-		{
-			name: "not mounted, with a log", cfg: config(0), facts: etcdguard.Facts{Log: true, Now: now},
-			wantErr: "the data folder is not a mount point: its partition did not mount, and an empty folder in its place would make this member forget its data",
-		},
-		{
-			name: "never genesis", cfg: config(0), facts: etcdguard.Facts{Mounted: true, Now: now},
-			wantErr: "this member has no data and may not start a new cluster: joining an existing etcd cluster is not supported yet; " +
-				"restore its data partition, or reimage the cluster's first control plane with a new genesis window",
+			name: "the data of another cluster", cfg: config(time.Hour), facts: with(func(f *etcdguard.Facts) {
+				f.Log, f.Owner = true, &etcdguard.Owner{ClusterID: "9999", Name: "cp1"}
+			}), step: etcdguard.Refuse, reason: "the data folder belongs to member cp1 of cluster 9999, and this is member cp1 of cluster 3f0c",
 		},
 		{
-			name: "genesis with others", cfg: config(time.Hour, "a", "b"), facts: etcdguard.Facts{Mounted: true, Now: now},
-			wantErr: "this member has no data, and the cluster has 3 members: starting more than one is not supported yet",
+			name: "the data of another member", cfg: config(0, "cp2"), facts: with(func(f *etcdguard.Facts) {
+				f.Log, f.Owner = true, &etcdguard.Owner{ClusterID: clusterID, Name: "cp2"}
+			}), step: etcdguard.Refuse, reason: "the data folder belongs to member cp2",
+		},
+
+		// With data.
+		{name: "log", cfg: config(0, "cp2", "cp3"), facts: with(func(f *etcdguard.Facts) { f.Log = true }), step: etcdguard.Start, env: three},
+		{
+			name: "log of its own, in the genesis window", cfg: config(time.Hour, "cp2", "cp3"), facts: with(func(f *etcdguard.Facts) {
+				f.Log, f.Owner = true, &etcdguard.Owner{ClusterID: clusterID, Name: "cp1"}
+			}), step: etcdguard.Start, env: three,
+		},
+
+		// Without data, while others answer.
+		{name: "new member", cfg: config(0, "cp2"), facts: members([]uint64{2}, member(2, "cp2")), step: etcdguard.Add},
+		{name: "genesis node of a cluster that is there", cfg: config(time.Hour, "cp2"), facts: members([]uint64{2}, member(2, "cp2")), step: etcdguard.Add},
+		{
+			name: "added, not started", cfg: config(0, "cp2", "cp3"), facts: members([]uint64{2, 3}, member(2, "cp2"), member(3, "cp3"), added(1, "cp1")),
+			step: etcdguard.Start, env: three,
 		},
 		{
-			name: "genesis is over", cfg: config(-time.Hour), facts: etcdguard.Facts{Mounted: true, Now: now},
-			wantErr: "this member has no data, and the time to start a new cluster ended at 2026-05-01T11:00:00Z (it is 2026-05-01T12:00:00Z): " +
-				"if the cluster shall begin anew, reimage this node in a new install window; otherwise restore a snapshot",
+			name: "another one is added as well", cfg: config(0, "cp2", "cp3"), facts: members([]uint64{2}, member(2, "cp2"), added(3, "cp3"), added(1, "cp1")),
+			step: etcdguard.Start, env: "ETCD_INITIAL_CLUSTER=cp1=https://cp1:2380,cp2=https://cp2:2380,unstarted-3=https://cp3:2380\nETCD_INITIAL_CLUSTER_STATE=existing\n",
 		},
 		{
-			name: "genesis ends now", cfg: moment, facts: etcdguard.Facts{Mounted: true, Now: now},
-			wantErr: "this member has no data, and the time to start a new cluster ended at 2026-05-01T12:00:00Z (it is 2026-05-01T12:00:00Z): " +
-				"if the cluster shall begin anew, reimage this node in a new install window; otherwise restore a snapshot",
+			name: "lost as a voter", cfg: config(0, "cp2", "cp3"), facts: members([]uint64{2, 3}, member(1, "cp1"), member(2, "cp2"), member(3, "cp3")),
+			step: etcdguard.Remove, id: 1,
 		},
 		{
-			name: "another peer URL", cfg: foreign, facts: etcdguard.Facts{Mounted: true, Now: now},
-			wantErr: `the members do not list "cp1" with the peer URL "https://10.0.0.9:2380"`,
+			name: "lost as a learner", cfg: config(0, "cp2", "cp3"), facts: members([]uint64{2, 3}, learner(1, "cp1"), member(2, "cp2"), member(3, "cp3")),
+			step: etcdguard.Remove, id: 1,
 		},
 		{
-			name: "worker", cfg: node.Config{Name: "w1", Role: node.Worker}, facts: etcdguard.Facts{Mounted: true, Now: now},
-			wantErr: `node "w1" has no etcd member (role worker)`,
+			name: "lost, with another address", cfg: config(0, "cp2", "cp3"), facts: members([]uint64{2, 3},
+				etcd.Member{ID: 1, Name: "cp1", PeerURLs: []string{"https://old:2380"}}, member(2, "cp2"), member(3, "cp3")),
+			step: etcdguard.Remove, id: 1,
+		},
+		{
+			name: "lost, and another one is down", cfg: config(0, "cp2", "cp3"), facts: members([]uint64{2}, member(1, "cp1"), member(2, "cp2"), member(3, "cp3")),
+			step: etcdguard.Wait, reason: "removing the old entry of this member needs 2 of the other 2 members, and 1 answer",
+		},
+		{
+			name: "lost, of five, and another one is down", cfg: config(0, "cp2", "cp3", "cp4", "cp5"),
+			facts: members([]uint64{2, 3, 4}, member(1, "cp1"), member(2, "cp2"), member(3, "cp3"), member(4, "cp4"), member(5, "cp5")),
+			step:  etcdguard.Remove, id: 1,
+		},
+		{
+			name: "lost, of five, and two others are down", cfg: config(0, "cp2", "cp3", "cp4", "cp5"),
+			facts: members([]uint64{2, 3}, member(1, "cp1"), member(2, "cp2"), member(3, "cp3"), member(4, "cp4"), member(5, "cp5")),
+			step:  etcdguard.Wait, reason: "needs 3 of the other 4 members, and 2 answer",
+		},
+		{
+			name: "somebody else is this member", cfg: config(0, "cp2", "cp3"), facts: members([]uint64{1, 2, 3}, member(1, "cp1"), member(2, "cp2"), member(3, "cp3")),
+			step: etcdguard.Wait, reason: "member cp1 (1) is alive somewhere, and this machine is not it: two machines have one identity",
+		},
+
+		// Without data, and nobody answers.
+		{name: "genesis", cfg: config(time.Hour), facts: empty, step: etcdguard.Start, env: "ETCD_INITIAL_CLUSTER=cp1=https://cp1:2380\nETCD_INITIAL_CLUSTER_STATE=new\n"},
+		{name: "genesis, others wait", cfg: config(time.Hour, "cp2", "cp3"), facts: empty, step: etcdguard.Start, env: "ETCD_INITIAL_CLUSTER=cp1=https://cp1:2380\nETCD_INITIAL_CLUSTER_STATE=new\n"},
+		{
+			name: "genesis, and an etcd without a quorum", cfg: config(time.Hour, "cp2", "cp3"), facts: with(func(f *etcdguard.Facts) {
+				f.Listening, f.Silence = []string{"cp2"}, "cp2: no leader; cp3 does not listen"
+			}), step: etcdguard.Wait,
+			reason: "this member may begin the cluster, but etcd runs on [cp2]: there is one already, or another one begins (cp2: no leader; cp3 does not listen)",
+		},
+		{
+			name: "genesis is over", cfg: config(-time.Hour, "cp2"), facts: empty, step: etcdguard.Wait,
+			reason: "this member has no data, and the time to begin the cluster ended at 2026-05-01T11:00:00Z (it is 2026-05-01T12:00:00Z): " +
+				"if there is no cluster yet, install this node again with --new-cluster; otherwise restore a snapshot",
+		},
+		{name: "genesis ends now", cfg: moment, facts: empty, step: etcdguard.Wait, reason: "ended at 2026-05-01T12:00:00Z"},
+		{name: "never genesis", cfg: config(0, "cp2"), facts: empty, step: etcdguard.Wait, reason: "this member has no data, and no other member answers with a quorum"},
+		{
+			name: "never genesis, alone", cfg: config(0), facts: empty, step: etcdguard.Wait,
+			reason: "this member has no data, is the only one, and may not begin a cluster: restore a snapshot, or install it again with --new-cluster",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d, err := etcdguard.Decide(tt.cfg, tt.facts)
-			if tt.wantErr != "" {
-				if err == nil || err.Error() != tt.wantErr {
-					t.Errorf("got %v\nwant %s", err, tt.wantErr)
-				}
-				return
+			d := etcdguard.Decide(tt.cfg, tt.facts)
+			if d.Step != tt.step || d.ID != tt.id || !strings.Contains(d.Reason, tt.reason) {
+				t.Errorf("got %s %x: %s\nwant %s %x: %s", d.Step, d.ID, d.Reason, tt.step, tt.id, tt.reason)
 			}
-			if err != nil || string(d.Env()) != tt.want {
-				t.Errorf("got %q, %v\nwant %q", d.Env(), err, tt.want)
+			if d.Step == etcdguard.Start && string(d.Env()) != tt.env {
+				t.Errorf("got %q\nwant %q", d.Env(), tt.env)
+			}
+			if d.Reason == "" {
+				t.Error("no reason")
 			}
 		})
 	}
 }
 
-func TestRun(t *testing.T) {
-	root := t.TempDir()
-	env := filepath.Join(root, node.EtcdBootstrapEnv)
-	mounted := true
-	opts := etcdguard.Options{Config: config(time.Hour), Root: root, Now: now, Mounted: func(path string) (bool, error) {
-		if want := filepath.Join(root, "var/lib/etcd"); path != want {
-			t.Errorf("asked about %s, want %s", path, want)
+// A cluster is etcd as the guard sees it: members, those that answer, and those
+// whose port is open.
+type cluster struct {
+	members []etcd.Member
+	up      []string // names of members that answer with a quorum
+	open    []string
+	nextID  uint64
+	calls   []string
+}
+
+// A voice is one member of it.
+type voice struct {
+	c    *cluster
+	name string
+}
+
+var errSilent = errors.New("context deadline exceeded")
+
+func (v voice) Close() {}
+
+func (v voice) Members(context.Context) ([]etcd.Member, error) {
+	if !slices.Contains(v.c.up, v.name) {
+		return nil, errSilent
+	}
+	return slices.Clone(v.c.members), nil
+}
+
+func (v voice) Status(_ context.Context, endpoint string) (uint64, error) {
+	for _, m := range v.c.members {
+		if slices.Contains(m.ClientURLs, endpoint) && slices.Contains(v.c.up, m.Name) {
+			return m.ID, nil
 		}
-		return mounted, nil
-	}}
+	}
+	return 0, errSilent
+}
+
+func (v voice) Remove(_ context.Context, id uint64) error {
+	v.c.calls = append(v.c.calls, fmt.Sprintf("remove %d", id))
+	v.c.members = slices.DeleteFunc(v.c.members, func(m etcd.Member) bool { return m.ID == id })
+	return nil
+}
+
+func (v voice) AddLearner(_ context.Context, peerURL string) error {
+	v.c.calls = append(v.c.calls, "add "+peerURL)
+	v.c.nextID++
+	v.c.members = append(v.c.members, etcd.Member{ID: 100 + v.c.nextID, PeerURLs: []string{peerURL}, Learner: true})
+	return nil
+}
+
+func (v voice) Promote(_ context.Context, id uint64) error {
+	v.c.calls = append(v.c.calls, fmt.Sprintf("promote %d", id))
+	for i, m := range v.c.members {
+		if m.ID == id {
+			v.c.members[i].Learner = false
+			return nil
+		}
+	}
+	return etcd.ErrGone
+}
+
+func options(t *testing.T, cfg node.Config, c *cluster) etcdguard.Options {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, node.EtcdDataDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return etcdguard.Options{
+		Config: cfg, Root: root, Now: func() time.Time { return now }, Pause: time.Millisecond,
+		Mounted: func(string) (bool, error) { return true, nil },
+		Connect: func(endpoint string) (etcdguard.Peer, error) {
+			return voice{c, strings.TrimSuffix(strings.TrimPrefix(endpoint, "https://"), ":2379")}, nil
+		},
+		Listening: func(ctx context.Context, address string) bool {
+			name, _, _ := strings.Cut(strings.TrimPrefix(address, "https://"), ":")
+			return ctx.Err() == nil && (slices.Contains(c.open, name) || slices.Contains(c.up, name))
+		},
+	}
+}
+
+func env(t *testing.T, opts etcdguard.Options) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(opts.Root, node.EtcdBootstrapEnv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A wiped member leaves, comes back as a learner, and is promoted.
+func TestRejoin(t *testing.T) {
+	c := &cluster{members: []etcd.Member{member(1, "cp1"), member(2, "cp2"), member(3, "cp3")}, up: []string{"cp2", "cp3"}, open: []string{"cp2", "cp3"}}
+	opts := options(t, config(time.Hour, "cp2", "cp3"), c)
+	if _, err := etcdguard.Run(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	const want = "ETCD_INITIAL_CLUSTER=cp1=https://cp1:2380,cp2=https://cp2:2380,cp3=https://cp3:2380\nETCD_INITIAL_CLUSTER_STATE=existing\n"
+	if got := env(t, opts); got != want {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+	// Started once more before etcd has written anything: nothing changes.
+	if _, err := etcdguard.Run(t.Context(), opts); err != nil || env(t, opts) != want {
+		t.Errorf("the second start: %v, %q", err, env(t, opts))
+	}
+	if err := etcdguard.Promote(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	if err := etcdguard.Promote(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(c.calls, ", "), "remove 1, add https://cp1:2380, promote 101"; got != want {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+// While nobody has a quorum, an empty member waits, and changes nothing.
+func TestWait(t *testing.T) {
+	for name, c := range map[string]*cluster{
+		"nobody is there": {},
+		"two are wiped":   {members: []etcd.Member{member(1, "cp1"), member(2, "cp2"), member(3, "cp3")}, open: []string{"cp3"}},
+	} {
+		opts := options(t, config(0, "cp2", "cp3"), c)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		_, err := etcdguard.Run(ctx, opts)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || len(c.calls) > 0 {
+			t.Errorf("%s: %v, calls %v", name, err, c.calls)
+		}
+		if _, err := os.Stat(filepath.Join(opts.Root, node.EtcdBootstrapEnv)); !os.IsNotExist(err) {
+			t.Errorf("%s: etcd may start: %v", name, err)
+		}
+	}
+}
+
+// Time that ran out while the others were asked is no proof that they are gone.
+func TestOutOfTime(t *testing.T) {
+	c := &cluster{open: []string{"cp3"}}
+	opts := options(t, config(time.Hour, "cp2", "cp3"), c)
+	ctx, cancel := context.WithCancel(t.Context())
+	connect := opts.Connect
+	opts.Connect = func(endpoint string) (etcdguard.Peer, error) {
+		cancel()
+		return connect(endpoint)
+	}
+	if _, err := etcdguard.Run(ctx, opts); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := etcdguard.Run(cancelled, opts); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(opts.Root, node.EtcdBootstrapEnv)); !os.IsNotExist(err) {
+		t.Errorf("etcd may start: %v", err)
+	}
+}
+
+// A member that waits goes on when the others are there.
+func TestWaitsForTheOthers(t *testing.T) {
+	c := &cluster{}
+	opts := options(t, config(0, "cp2", "cp3"), c)
+	looks := 0
+	mounted := opts.Mounted
+	opts.Mounted = func(path string) (bool, error) {
+		if looks++; looks == 3 {
+			c.members, c.up = []etcd.Member{member(2, "cp2")}, []string{"cp2"}
+		}
+		return mounted(path)
+	}
+	if _, err := etcdguard.Run(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(env(t, opts), "STATE=existing\n") || looks < 3 {
+		t.Errorf("after %d looks: %s", looks, env(t, opts))
+	}
+}
+
+func TestRun(t *testing.T) {
+	opts := options(t, config(time.Hour), &cluster{})
 	run := func(wantState, wantErr string) {
 		t.Helper()
-		_, err := etcdguard.Run(opts)
-		data, readErr := os.ReadFile(env)
+		_, err := etcdguard.Run(t.Context(), opts)
+		path := filepath.Join(opts.Root, node.EtcdBootstrapEnv)
+		data, readErr := os.ReadFile(path)
 		if wantErr != "" {
 			if err == nil || !strings.Contains(err.Error(), wantErr) {
 				t.Errorf("got %v, want %s", err, wantErr)
 			}
 			if !os.IsNotExist(readErr) {
-				t.Errorf("%s is left: %v", env, readErr)
+				t.Errorf("%s is left: %v", path, readErr)
 			}
 			return
 		}
 		if err != nil || readErr != nil || !strings.HasSuffix(string(data), "STATE="+wantState+"\n") {
 			t.Errorf("got %q, %v, %v; want state %s", data, err, readErr, wantState)
 		}
-		if info, err := os.Stat(env); err != nil || info.Mode().Perm() != 0o640 {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
 			t.Errorf("mode: %v, %v", info.Mode(), err)
 		}
 	}
 	run("new", "")
-	wal := filepath.Join(root, "var/lib/etcd/member/wal")
+	wal := filepath.Join(opts.Root, node.EtcdDataDir, "member/wal")
 	if err := os.MkdirAll(wal, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +393,24 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	run("existing", "")
-	mounted = false
+	// The folder remembers whose it is.
+	opts.Config.ClusterID = "9999"
+	run("", "the data folder belongs to member cp1 of cluster 3f0c, and this is member cp1 of cluster 9999")
+	opts.Config.ClusterID = clusterID
+	owner := filepath.Join(opts.Root, node.EtcdDataDir, "k8snode-member.json")
+	good, err := os.ReadFile(owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(owner, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("", "k8snode-member.json: unexpected end of JSON input")
+	if err := os.WriteFile(owner, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run("existing", "")
+	opts.Mounted = func(string) (bool, error) { return false, nil }
 	run("", "not a mount point")
 	opts.Mounted = func(string) (bool, error) { return false, errors.New("no mounts") }
 	run("", "deciding how etcd starts: no mounts")

@@ -1,69 +1,284 @@
 package etcdguard
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/k8snode/k8snode/agent/etcd"
 	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
-// mountInfo lists the mounts of this process: proc_pid_mountinfo(5).
-const mountInfo = "/proc/self/mountinfo"
+const (
+	// mountInfo lists the mounts of this process: proc_pid_mountinfo(5).
+	mountInfo = "/proc/self/mountinfo"
+
+	// ownerFile, in the data folder, says whose data it is.
+	ownerFile = "k8snode-member.json"
+
+	// DefaultPause is the time between two looks.
+	DefaultPause = 5 * time.Second
+	// DefaultRepeat is the time after which the same reason to wait is logged
+	// again.
+	DefaultRepeat = 30 * time.Second
+
+	portTimeout = 3 * time.Second
+	// callTimeout is longer than an election of the slow tuning.
+	callTimeout = 6 * time.Second
+)
+
+// A Peer is a member of etcd that is asked.
+type Peer interface {
+	Members(ctx context.Context) ([]etcd.Member, error)
+	Status(ctx context.Context, endpoint string) (memberID uint64, err error)
+	Remove(ctx context.Context, id uint64) error
+	AddLearner(ctx context.Context, peerURL string) error
+	Close()
+}
 
 // Options of [Run].
 type Options struct {
 	Config node.Config
 	// Root is put before every path; "" is the running system.
 	Root string
-	// Now is the time of the decision.
-	Now time.Time
+	// Now is the clock; required.
+	Now func() time.Time
+	// Pause is the time between two looks; zero means DefaultPause.
+	Pause time.Duration
+	// Log gets what is done, and why nothing is; nil discards it.
+	Log *slog.Logger
+
 	// Mounted reports whether a folder is a mount point; nil asks the kernel.
 	Mounted func(path string) (bool, error)
+	// Connect prepares to ask the member at a client URL; nil uses the
+	// certificates of the node.
+	Connect func(endpoint string) (Peer, error)
+	// Listening reports whether something listens at a URL; nil tries.
+	Listening func(ctx context.Context, url string) bool
 }
 
-// Run decides and writes node.EtcdBootstrapEnv, or removes it when etcd must
-// not start.
-func Run(opts Options) (Decision, error) {
-	if opts.Mounted == nil {
-		opts.Mounted = mounted
+func (o Options) withDefaults() Options {
+	if o.Pause == 0 {
+		o.Pause = DefaultPause
 	}
-	out := filepath.Join("/", opts.Root, node.EtcdBootstrapEnv)
-	d, err := decide(opts)
-	if err != nil {
-		// What an earlier start decided must not outlive it.
-		if removeErr := os.Remove(out); removeErr != nil && !os.IsNotExist(removeErr) {
-			err = fmt.Errorf("%w (and removing %s: %w)", err, out, removeErr)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Mounted == nil {
+		o.Mounted = mounted
+	}
+	if o.Connect == nil {
+		o.Connect = func(endpoint string) (Peer, error) {
+			opts := etcd.NodeFiles(filepath.Join("/", o.Root, node.EtcdPKIDir), "healthcheck-client")
+			opts.Endpoints = []string{endpoint}
+			opts.CallTimeout = callTimeout
+			return etcd.Dial(opts)
 		}
+	}
+	if o.Listening == nil {
+		o.Listening = listening
+	}
+	return o
+}
+
+func (o Options) path(p string) string { return filepath.Join("/", o.Root, p) }
+
+// Run decides, and acts, until etcd may start; it then writes
+// node.EtcdBootstrapEnv. The error says why it never may.
+func Run(ctx context.Context, opts Options) (Decision, error) {
+	opts = opts.withDefaults()
+	// What an earlier start decided must not outlive it.
+	if err := os.Remove(opts.path(node.EtcdBootstrapEnv)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Decision{}, fmt.Errorf("deciding how etcd starts: %w", err)
 	}
-	if err := atomicfile.Write(out, d.Env(), 0o640); err != nil {
-		return Decision{}, fmt.Errorf("deciding how etcd starts: %w", err)
+	said, saidAt := "", time.Time{}
+	for {
+		decision, err := look(ctx, opts)
+		if err != nil {
+			return Decision{}, fmt.Errorf("deciding how etcd starts: %w", err)
+		}
+		reason := decision.Reason
+		if decision.acted != nil {
+			reason += ": " + decision.acted.Error()
+		}
+		switch decision.Step {
+		case Refuse:
+			return Decision{}, fmt.Errorf("deciding how etcd starts: %s", decision.Reason)
+		case Start:
+			if err := allow(opts, decision.Decision); err != nil {
+				return Decision{}, fmt.Errorf("letting etcd start: %w", err)
+			}
+			opts.Log.Info("etcd guard", "step", string(Start), "state", decision.State, "reason", reason)
+			return decision.Decision, nil
+		case Remove, Add:
+			opts.Log.Info("etcd guard", "step", string(decision.Step), "reason", reason)
+			if decision.acted == nil {
+				continue // Look at what it has become.
+			}
+		default:
+			if now := opts.Now(); reason != said || now.Sub(saidAt) >= DefaultRepeat {
+				opts.Log.Info("etcd guard", "step", string(Wait), "reason", reason)
+				said, saidAt = reason, now
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return Decision{}, fmt.Errorf("waiting until etcd may start: %w: %s", context.Cause(ctx), reason)
+		case <-time.After(opts.Pause):
+		}
+	}
+}
+
+// A looked is a decision and what became of it.
+type looked struct {
+	Decision
+	acted error
+}
+
+// look gathers facts, decides, and changes the members where that is decided.
+func look(ctx context.Context, opts Options) (looked, error) {
+	facts, err := local(opts)
+	if err != nil {
+		return looked{}, err
+	}
+	if _, bad := refuse(opts.Config, facts); bad || facts.Log {
+		return looked{Decision: Decide(opts.Config, facts)}, nil
+	}
+	peer := ask(ctx, opts, &facts)
+	if peer != nil {
+		defer peer.Close()
+	}
+	// Whoever ran out of time has not heard that nobody is there.
+	if ctx.Err() != nil {
+		return looked{Decision: Decision{Step: Wait, Reason: "the others were not asked to the end"}}, nil
+	}
+	d := looked{Decision: Decide(opts.Config, facts)}
+	switch d.Step {
+	case Remove:
+		d.acted = peer.Remove(ctx, d.ID)
+		if errors.Is(d.acted, etcd.ErrGone) {
+			d.acted = nil
+		}
+	case Add:
+		d.acted = peer.AddLearner(ctx, opts.Config.Etcd.PeerURL)
+		if errors.Is(d.acted, etcd.ErrExists) {
+			d.acted = nil
+		}
 	}
 	return d, nil
 }
 
-func decide(opts Options) (Decision, error) {
-	data := filepath.Join("/", opts.Root, node.EtcdDataDir)
-	facts := Facts{Now: opts.Now}
+// local reads what the machine knows by itself.
+func local(opts Options) (Facts, error) {
+	data := opts.path(node.EtcdDataDir)
+	facts := Facts{Now: opts.Now()}
 	var err error
 	if facts.Mounted, err = opts.Mounted(data); err != nil {
-		return Decision{}, err
+		return Facts{}, err
 	}
 	if facts.Log, err = hasLog(data); err != nil {
-		return Decision{}, err
+		return Facts{}, err
 	}
-	return Decide(opts.Config, facts)
+	content, err := os.ReadFile(filepath.Join(data, ownerFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return facts, nil
+	case err != nil:
+		return Facts{}, err
+	}
+	facts.Owner = &Owner{}
+	if err := json.Unmarshal(content, facts.Owner); err != nil {
+		return Facts{}, fmt.Errorf("reading %s: %w", filepath.Join(data, ownerFile), err)
+	}
+	return facts, nil
+}
+
+// ask adds what the other members say, and returns the one that spoke for a
+// quorum, or nil.
+func ask(ctx context.Context, opts Options, facts *Facts) Peer {
+	cfg := opts.Config.Etcd
+	var silence []string
+	for _, name := range slices.Sorted(maps.Keys(cfg.Members)) {
+		if name == opts.Config.Name {
+			continue
+		}
+		if !opts.Listening(ctx, cfg.Clients[name]) && !opts.Listening(ctx, cfg.Members[name]) {
+			silence = append(silence, name+" does not listen")
+			continue
+		}
+		peer, err := opts.Connect(cfg.Clients[name])
+		if err == nil {
+			var members []etcd.Member
+			if members, err = peer.Members(ctx); err == nil {
+				facts.Members = members
+				facts.Alive = alive(ctx, opts, peer, members)
+				return peer
+			}
+			peer.Close()
+		}
+		facts.Listening = append(facts.Listening, name)
+		silence = append(silence, name+": "+err.Error())
+	}
+	facts.Silence = strings.Join(silence, "; ")
+	return nil
+}
+
+// alive asks every member itself: the list alone says who should be there.
+func alive(ctx context.Context, opts Options, through Peer, members []etcd.Member) []uint64 {
+	var ids []uint64
+	for _, m := range members {
+		for _, endpoint := range m.ClientURLs {
+			if !opts.Listening(ctx, endpoint) {
+				continue
+			}
+			if id, err := through.Status(ctx, endpoint); err == nil && id == m.ID {
+				ids = append(ids, m.ID)
+				break
+			}
+		}
+	}
+	return ids
+}
+
+// allow writes whose the data is, and then what etcd is told.
+func allow(opts Options, d Decision) error {
+	owner, err := json.Marshal(Owner{opts.Config.ClusterID, opts.Config.Name})
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.Write(filepath.Join(opts.path(node.EtcdDataDir), ownerFile), append(owner, '\n'), 0o644); err != nil {
+		return err
+	}
+	return atomicfile.Write(opts.path(node.EtcdBootstrapEnv), d.Env(), 0o640)
+}
+
+// Env is the decision in the form of systemd's EnvironmentFile.
+func (d Decision) Env() []byte {
+	var members []string
+	for _, name := range slices.Sorted(maps.Keys(d.Members)) {
+		members = append(members, name+"="+d.Members[name])
+	}
+	return fmt.Appendf(nil, "ETCD_INITIAL_CLUSTER=%s\nETCD_INITIAL_CLUSTER_STATE=%s\n",
+		strings.Join(members, ","), d.State)
 }
 
 // hasLog looks for segments of the log. A folder that cannot be read is an
 // error: it may hold one.
 func hasLog(data string) (bool, error) {
 	entries, err := os.ReadDir(filepath.Join(data, "member/wal"))
-	if os.IsNotExist(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
@@ -75,6 +290,20 @@ func hasLog(data string) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+func listening(ctx context.Context, address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	dialer := net.Dialer{Timeout: portTimeout}
+	conn, err := dialer.DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 func mounted(path string) (bool, error) {

@@ -19,9 +19,9 @@ const (
 	// InitConfig and JoinConfig are kubeadm documents, mode 0600.
 	InitConfig = "/etc/k8snode/kubeadm/init.yaml"
 	JoinConfig = "/etc/k8snode/kubeadm/join.yaml"
-	// Discovery is a worker's kubeconfig with a short-lived certificate of the
-	// group system:bootstrappers:kubeadm:default-node-token. The agent deletes
-	// it after the join.
+	// Discovery is a kubeconfig with a short-lived certificate of the group
+	// system:bootstrappers:kubeadm:default-node-token. A worker's is delivered;
+	// a control plane makes its own. The agent deletes it after the join.
 	Discovery = "/etc/k8snode/discovery.conf"
 	// EtcdEnv is the fixed part of etcd's environment, EtcdBootstrapEnv what
 	// the guard decides at every start.
@@ -61,6 +61,8 @@ type Config struct {
 	Address string `json:"address"`
 	// Kubernetes is the version, v1.37.2.
 	Kubernetes string `json:"kubernetes"`
+	// Endpoint is the URL of the API servers.
+	Endpoint string `json:"endpoint"`
 	// Etcd is set on control planes.
 	Etcd *Etcd `json:"etcd,omitempty"`
 }
@@ -71,6 +73,8 @@ type Etcd struct {
 	PeerURL string `json:"peerURL"`
 	// Members maps every member's name to its peer URL, this one included.
 	Members map[string]string `json:"members"`
+	// Clients maps every member's name to its client URL.
+	Clients map[string]string `json:"clients"`
 	// GenesisUntil is set on the one node that may start an empty cluster,
 	// and only until that moment: initial-cluster-state "new" is never baked
 	// (etcd-io/etcd: a wiped member that starts as new forgets what it voted).

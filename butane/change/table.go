@@ -105,7 +105,7 @@ func withoutMembers(text string) string {
 		return text
 	}
 	if c.Etcd != nil {
-		c.Etcd.Members = nil
+		c.Etcd.Members, c.Etcd.Clients = nil, nil
 	}
 	out, err := json.Marshal(c)
 	if err != nil {
@@ -141,7 +141,7 @@ func units(before, after butane.Document) []Difference {
 		switch name {
 		case "containerd.service", "docker.service", "cri-docker.service", "cri-docker.socket":
 			d.Effect = Drain
-		case "etcd.service", "etcd-guard.service", "kubelet.service", "k8snode-import.service", "k8snode-bootstrap.service":
+		case "etcd.service", "etcd-guard.service", "etcd-promote.service", "kubelet.service", "k8snode-import.service", "k8snode-bootstrap.service":
 			d.Effect, d.Services = Reimage, nil
 		}
 		all = append(all, d)

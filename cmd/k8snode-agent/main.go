@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,7 +15,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := agent.Run(ctx, agent.Env{Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now}, os.Args[1:])
+	code := agent.Run(ctx, agent.Env{Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Rand: rand.Reader}, os.Args[1:])
 	stop()
 	os.Exit(code)
 }

@@ -61,7 +61,8 @@ func K8snode() Rules {
 			{"agent/command", nil, "runs programs"},
 			{"agent/disk", []string{"provision/api"}, "finds the disk of a plan"},
 			{"agent/disk/disktest", []string{"agent/disk"}, "a fake machine for tests"},
-			{"agent/etcdguard", []string{"internal/atomicfile", "agent/command", "agent/node", "agent/retry"}, "decides how etcd starts"},
+			{"agent/etcd", nil, "speaks to etcd, decides nothing"},
+			{"agent/etcdguard", []string{"internal/atomicfile", "agent/etcd", "agent/node"}, "decides how etcd starts"},
 			{"agent/install", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
 			{"agent/node", nil, "a leaf: the file by which the boot side tells the agent who it is"},
 			{"agent/preload", []string{"internal/atomicfile", "agent/command", "agent/node", "agent/retry"}, "imports the container images of the node"},
@@ -93,7 +94,7 @@ func K8snode() Rules {
 			{"plugins/packer-k8snode/acceptance", nil, "tests of the whole, from outside"},
 
 			// For tests.
-			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/node", "internal/lab/...", "internal/qemu"}, "the whole way, on machines of the lab"},
+			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/etcd", "agent/etcdguard", "agent/node", "internal/lab/...", "internal/qemu"}, "the whole way, on machines of the lab"},
 			{"internal/atomicfile", nil, "one system call dance"},
 			{"internal/archtest", nil, "reads source, imports none of it"},
 			{"internal/fieldref", nil, "a leaf for tests: pages from types"},
@@ -154,6 +155,8 @@ var owners = []Owner{
 	{"github.com/insomniacslk/dhcp", []string{"provision/..."}, "only the server speaks DHCP"},
 	{"github.com/pin/tftp", []string{"provision/..."}, "only the server speaks TFTP"},
 	{"go.etcd.io/bbolt", []string{"provision/store/..."}, "state is behind the store"},
+	{"go.etcd.io/etcd", []string{"agent/etcd"}, "what nodes ask etcd is listed in one place"},
+	{"go.uber.org/zap", []string{"agent/etcd"}, "etcd's client wants its logger; everybody else has slog"},
 	{"filippo.io/age", []string{"butane/pki"}, "secrets are opened in one place"},
 	{"github.com/google/go-containerregistry", []string{"builder/container"}, "containers are made in one place"},
 	{"github.com/spf13/cobra", []string{"internal/cli/..."}, "a library has no flags"},

@@ -1,0 +1,152 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/k8snode/k8snode/agent/etcd"
+	"github.com/k8snode/k8snode/agent/node"
+	"github.com/k8snode/k8snode/agent/retry"
+)
+
+// Keys by which control planes agree. They are not below /registry, which is
+// the API server's.
+const (
+	// clusterKey has the cluster's ID, by whoever came first.
+	clusterKey = "/k8snode/cluster"
+	// initLockKey has the name of the node that runs kubeadm init, as long as
+	// that lives.
+	initLockKey = "/k8snode/init/lock"
+	// initDoneKey has the name of the node that has completed it.
+	initDoneKey = "/k8snode/init/done"
+)
+
+// lockTTL is how long a node that died in kubeadm init keeps others waiting.
+const lockTTL = time.Minute
+
+// A Store is etcd as the election needs it.
+type Store interface {
+	Get(ctx context.Context, key string) (value string, found bool, err error)
+	Create(ctx context.Context, key, value string) (string, error)
+	// Lock returns an error that wraps etcd.ErrHeld if another node holds it.
+	Lock(ctx context.Context, key, value string, ttl time.Duration) (Lock, string, error)
+	Close()
+}
+
+// A Lock is held until it is released, or lost.
+type Lock interface {
+	Lost() <-chan struct{}
+	Release()
+}
+
+// etcdStore is the node's own member, with the certificate of its API server.
+// They are read where the node's config put them: kubeadm's folder may be
+// empty.
+type etcdStore struct{ *etcd.Client }
+
+func (s etcdStore) Lock(ctx context.Context, key, value string, ttl time.Duration) (Lock, string, error) {
+	lock, holder, err := s.Client.Lock(ctx, key, value, ttl)
+	if err != nil {
+		return nil, holder, err
+	}
+	return lock, holder, nil
+}
+
+func connect(opts Options) (Store, error) {
+	pki := filepath.Join("/", opts.Root, node.PKIDir)
+	dial := etcd.NodeFiles(pki, "apiserver-etcd-client")
+	dial.CA = filepath.Join(pki, "etcd/ca.crt")
+	dial.Endpoints = []string{"https://" + net.JoinHostPort(opts.Config.Address, "2379")}
+	client, err := etcd.Dial(dial)
+	if err != nil {
+		return nil, err
+	}
+	return etcdStore{client}, nil
+}
+
+// elect returns whether the cluster is initialised; if it is not, this node
+// holds the lock to do it. It waits while another node does.
+func (b *bootstrapper) elect(ctx context.Context) (initialised bool, lock Lock, err error) {
+	if err := b.fence(ctx); err != nil {
+		return false, nil, err
+	}
+	said := ""
+	for {
+		by, done, err := b.get(ctx, initDoneKey)
+		if err != nil {
+			return false, nil, err
+		}
+		if done {
+			b.opts.Log.Info("cluster is initialised", "by", by)
+			return true, nil, nil
+		}
+		lock, holder, err := b.lock(ctx)
+		switch {
+		case err == nil:
+			// Its last holder may have been done between the two questions.
+			if _, done, err = b.get(ctx, initDoneKey); err != nil || done {
+				lock.Release()
+				return done, nil, err
+			}
+			return false, lock, nil
+		case !errors.Is(err, etcd.ErrHeld):
+			return false, nil, err
+		}
+		if holder != said {
+			b.opts.Log.Info("another control plane runs kubeadm init", "node", holder)
+			said = holder
+		}
+		retry.Sleep(ctx, b.opts.ElectPause)
+		if ctx.Err() != nil {
+			return false, nil, fmt.Errorf("waiting for kubeadm init of %s: %w", holder, context.Cause(ctx))
+		}
+	}
+}
+
+// fence refuses an etcd that is another cluster's.
+func (b *bootstrapper) fence(ctx context.Context) error {
+	var id string
+	err := retry.Do(ctx, b.opts.Retry, func(ctx context.Context) (err error) {
+		id, err = b.store.Create(ctx, clusterKey, b.opts.Config.ClusterID)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("asking etcd which cluster it is: %w", err)
+	}
+	if id != b.opts.Config.ClusterID {
+		return fmt.Errorf("etcd is that of the cluster %s, and this node belongs to %s: install it again", id, b.opts.Config.ClusterID)
+	}
+	return nil
+}
+
+// get asks with retries: the member may have lost its leader for a moment.
+func (b *bootstrapper) get(ctx context.Context, key string) (value string, found bool, err error) {
+	err = retry.Do(ctx, b.opts.Retry, func(ctx context.Context) (err error) {
+		value, found, err = b.store.Get(ctx, key)
+		return err
+	})
+	return value, found, err
+}
+
+func (b *bootstrapper) lock(ctx context.Context) (lock Lock, holder string, err error) {
+	err = retry.Do(ctx, b.opts.Retry, func(ctx context.Context) (err error) {
+		lock, holder, err = b.store.Lock(ctx, initLockKey, b.opts.Config.Name, lockTTL)
+		if errors.Is(err, etcd.ErrHeld) {
+			return retry.Permanent(err)
+		}
+		return err
+	})
+	return lock, holder, err
+}
+
+// initialised tells the others that they may join.
+func (b *bootstrapper) initialised(ctx context.Context) error {
+	return retry.Do(ctx, b.opts.Retry, func(ctx context.Context) error {
+		_, err := b.store.Create(ctx, initDoneKey, b.opts.Config.Name)
+		return err
+	})
+}

@@ -276,6 +276,19 @@ func localEndpoint(n node) apiEndpoint {
 	return apiEndpoint{AdvertiseAddress: n.IP().String(), BindPort: cluster.APIServerPort}
 }
 
+// etcdCheck is kubeadm's question to every member of etcd for its version. One
+// that is not there yet, or wiped, is no reason not to go on: the guard of this
+// node's own member has waited for a quorum.
+const etcdCheck = "ExternalEtcdVersion"
+
+func ignored(n node) []string {
+	names := slices.Clone(n.spec.Kubernetes.IgnorePreflightErrors)
+	if n.controlPlane() && len(n.Cluster.ControlPlanes()) > 1 && !slices.Contains(names, etcdCheck) {
+		names = append(names, etcdCheck)
+	}
+	return names
+}
+
 func registration(n node) nodeRegistration {
 	r := nodeRegistration{
 		Name:            n.Name,
@@ -293,6 +306,7 @@ func registration(n node) nodeRegistration {
 		r.KubeletExtraArgs = append(r.KubeletExtraArgs, arg{"node-labels", strings.Join(labels, ",")})
 	}
 	r.KubeletExtraArgs = append(r.KubeletExtraArgs, args(n.spec.Kubernetes.Kubelet.ExtraArgs)...)
+	r.IgnorePreflightErrors = ignored(n)
 	// Without workers, CoreDNS and all else must run on control planes.
 	alone := len(n.Cluster.ControlPlanes()) == len(n.spec.Nodes)
 	if !alone && len(n.Taints) == 0 {

@@ -52,7 +52,8 @@ type nodeRegistration struct {
 	ImagePullPolicy  string `yaml:"imagePullPolicy"`
 	KubeletExtraArgs []arg  `yaml:"kubeletExtraArgs"`
 	// Taints: nil leaves kubeadm's, empty removes them.
-	Taints *[]taint `yaml:"taints,omitempty"`
+	Taints                *[]taint `yaml:"taints,omitempty"`
+	IgnorePreflightErrors []string `yaml:"ignorePreflightErrors,omitempty"`
 }
 
 type taint struct {

@@ -68,6 +68,9 @@ type Kubernetes struct {
 	// Patches change what kubeadm writes: the manifests of the control plane,
 	// the kubelet's configuration, CoreDNS and kube-proxy.
 	Patches []Patch `yaml:"patches"`
+	// IgnorePreflightErrors are names of kubeadm's checks before init and join
+	// that may fail: NumCPU on a control plane with one processor.
+	IgnorePreflightErrors []string `yaml:"ignorePreflightErrors"`
 }
 
 // APIServer configures kube-apiserver.

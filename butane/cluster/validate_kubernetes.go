@@ -60,7 +60,15 @@ func (c *checker) kubernetes(k Kubernetes) {
 	for i, p := range k.Patches {
 		c.patch(path.Field("patches").Index(i), p)
 	}
+	for i, name := range k.IgnorePreflightErrors {
+		if !preflightPattern.MatchString(name) || strings.EqualFold(name, "all") {
+			c.add(path.Field("ignorePreflightErrors").Index(i), fmt.Sprintf("%q is not the name of one check", name),
+				"write the name that kubeadm shows in brackets: [ERROR NumCPU]")
+		}
+	}
 }
+
+var preflightPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*$`)
 
 var imageRepositoryPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$`)
 

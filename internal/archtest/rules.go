@@ -102,10 +102,16 @@ func K8snode() Rules {
 			{"internal/qemu", []string{"provision/cpio"}, "the arguments of an emulator, for people and for tests"},
 			{"internal/lab", []string{"internal/qemu"}, "machines and networks, whatever runs on them"},
 			{"internal/lab/bootcheck", []string{
-				"images", "agent/node", "butane", "ignition/render", "internal/lab", "internal/qemu", "provision/api", "provision/cpio",
+				"images", "agent/node", "butane", "ignition/render", "internal/lab", "internal/lab/guestconfig", "internal/qemu", "provision/api", "provision/cpio",
 			}, "boots an image and asks it; the recipe is the oracle"},
+			{"internal/lab/guestconfig", []string{"internal/lab"}, "what a test machine's config has besides the node's own"},
+			{"internal/lab/ha", []string{
+				"images", "butane/cluster", "internal/lab", "internal/lab/guestconfig", "internal/lab/kube", "internal/lab/umlkernel", "provision/api", "provision/cpio",
+			}, "a cluster of machines that loses some, told with the real programs"},
+			{"internal/lab/kube", []string{"images", "internal/lab"}, "how tests speak to a cluster"},
+			{"internal/lab/umlkernel", []string{"builder/source"}, "brings a kernel from Debian's archive, as a bake brings packages"},
 			{"internal/lab/wholepath", []string{
-				"images", "butane/cluster", "internal/lab", "internal/qemu", "provision/admin", "provision/api",
+				"images", "butane/cluster", "internal/lab", "internal/lab/kube", "internal/qemu", "provision/admin", "provision/api",
 			}, "the whole story, told with the real programs: no code of theirs but the words they use"},
 			{"internal/lab/cmd/lab", []string{"images", "internal/lab", "internal/lab/wholepath", "internal/qemu"}, "the command line of the lab"},
 		},

@@ -7,16 +7,23 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // GuestPort is the name of the serial port through which a guest is asked to
 // run commands.
 const GuestPort = "org.k8snode.lab"
+
+// QEMUPort is where the guest of a [QEMU] machine reads what it is asked.
+const QEMUPort = "/dev/virtio-ports/" + GuestPort
 
 // What a guest needs to answer: a script, its path, and a unit that runs it,
 // to be enabled. A test's Ignition config brings them; no image holds them.
@@ -34,8 +41,9 @@ var guestUnit string
 // GuestScript is the file at [GuestScriptPath].
 func GuestScript() string { return guestScript }
 
-// GuestUnit is the content of the unit [GuestUnitName].
-func GuestUnit() string { return guestUnit }
+// GuestUnit is the content of the unit [GuestUnitName]; port is where the guest
+// finds the port: [QEMUPort] or [UMLPort].
+func GuestUnit(port string) string { return strings.Replace(guestUnit, "PORT", port, 1) }
 
 // guestPoll is how often a guest that does not answer is asked again.
 const guestPoll = time.Second
@@ -50,21 +58,54 @@ type Result struct {
 // A Guest runs commands in a machine's operating system. Its methods may be
 // called from several goroutines, but the guest does one thing at a time.
 type Guest struct {
-	socket string
+	dial Dial
 
 	mu   sync.Mutex
 	last int
 	line *guestLine
 }
 
-// NewGuest speaks to the guest behind the Unix socket of its serial port,
-// which need not exist yet.
-func NewGuest(socket string) *Guest { return &Guest{socket: socket} }
+// A Dial connects to the host's end of a guest's serial port.
+type Dial func(context.Context) (io.ReadWriteCloser, error)
+
+// Socket is the port of a [QEMU] machine.
+func Socket(path string) Dial {
+	return func(ctx context.Context) (io.ReadWriteCloser, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}
+}
+
+// Pipes are the port of a [UML] machine: two named pipes, one for each
+// direction. It is an error while the machine is off.
+func Pipes(in, out string) Dial {
+	return func(context.Context) (io.ReadWriteCloser, error) {
+		requests, err := os.OpenFile(in, os.O_WRONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, err
+		}
+		answers, err := os.OpenFile(out, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, errors.Join(err, requests.Close())
+		}
+		return pipes{answers, requests}, nil
+	}
+}
+
+type pipes struct {
+	io.ReadCloser
+	io.WriteCloser
+}
+
+func (p pipes) Close() error { return errors.Join(p.WriteCloser.Close(), p.ReadCloser.Close()) }
+
+// NewGuest speaks to a guest, which need not exist yet.
+func NewGuest(dial Dial) *Guest { return &Guest{dial: dial} }
 
 // guestLine is one connection to the port. Its lines are read until it
 // breaks: then answers is closed.
 type guestLine struct {
-	conn    net.Conn
+	conn    io.ReadWriteCloser
 	answers chan string
 	// hungUp is closed when nobody takes answers any more.
 	hungUp chan struct{}
@@ -136,7 +177,7 @@ func (g *Guest) ready(ctx context.Context) (bootID string, err error) {
 	id := g.nextID()
 	for {
 		if g.line == nil {
-			g.line = dialGuest(ctx, g.socket)
+			g.line = dialGuest(ctx, g.dial)
 		}
 		var answers <-chan string
 		if g.line != nil {
@@ -179,9 +220,8 @@ func (g *Guest) hangUp() {
 }
 
 // dialGuest returns nil while there is nobody to connect to.
-func dialGuest(ctx context.Context, socket string) *guestLine {
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", socket)
+func dialGuest(ctx context.Context, dial Dial) *guestLine {
+	conn, err := dial(ctx)
 	if err != nil {
 		return nil
 	}

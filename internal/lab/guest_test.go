@@ -114,7 +114,7 @@ func join(l net.Listener, line io.ReadWriter) {
 func TestGuestRunsCommands(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	guest := lab.NewGuest(serveGuest(t))
+	guest := lab.NewGuest(lab.Socket(serveGuest(t)))
 	defer guest.Close()
 
 	bootID, err := guest.Ready(ctx)
@@ -164,7 +164,7 @@ func TestGuestThatNeverAnswers(t *testing.T) {
 	power := errors.New("the machine is off")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	time.AfterFunc(50*time.Millisecond, func() { cancel(power) })
-	guest := lab.NewGuest(filepath.Join(t.TempDir(), "none"))
+	guest := lab.NewGuest(lab.Socket(filepath.Join(t.TempDir(), "none")))
 	_, err := guest.Run(ctx, "uname\nid")
 	if want := `running "uname ..." in the guest: the machine is off`; errorText(err) != want || !errors.Is(err, power) {
 		t.Errorf("got error %v, want %q", err, want)
@@ -223,7 +223,7 @@ func TestGuestLine(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			guest := lab.NewGuest(serveAnswers(t, tt.answers...))
+			guest := lab.NewGuest(lab.Socket(serveAnswers(t, tt.answers...)))
 			defer guest.Close()
 			got, err := guest.Run(ctx, "true")
 			wantErr := tt.wantErr

@@ -195,7 +195,7 @@ func newQEMU(ctx context.Context, n *Network, opts QEMUOptions) (*QEMU, error) {
 		network: n,
 		hw:      hw,
 		log:     filepath.Join(opts.Dir, "qemu.log"),
-		guest:   NewGuest(hw.Port.Socket),
+		guest:   NewGuest(Socket(hw.Port.Socket)),
 	}, nil
 }
 

@@ -10,6 +10,8 @@ port=$1
 work=${RUNTIME_DIRECTORY:?}
 
 serve() {
+	# A line of User-Mode Linux is a terminal, which would echo and cut lines.
+	stty raw -echo 2>/dev/null || :
 	while read -r verb id text; do
 		case $verb in
 		ping)

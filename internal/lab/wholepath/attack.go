@@ -14,6 +14,7 @@ import (
 
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/internal/lab"
+	"github.com/k8snode/k8snode/internal/lab/kube"
 	"github.com/k8snode/k8snode/provision/api"
 )
 
@@ -74,7 +75,7 @@ func (a attacker) get(ctx context.Context, from netip.Addr, url string) (status 
 func (a attacker) impersonate(ctx context.Context, address netip.Addr, f func() error) error {
 	change := func(ctx context.Context, verb string) error {
 		cmd := a.network.Command(ctx, "ip", "address", verb, address.String()+"/32", "dev", a.network.Bridge())
-		_, err := runProgram(cmd, "ip address "+verb)
+		_, err := kube.Run(cmd, "ip address "+verb)
 		return err
 	}
 	if err := change(ctx, "add"); err != nil {

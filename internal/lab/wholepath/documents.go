@@ -10,6 +10,8 @@ import (
 
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/images"
+
+	"github.com/k8snode/k8snode/internal/lab/kube"
 )
 
 //go:embed cluster.yaml
@@ -71,7 +73,7 @@ func render(ctx context.Context, opts Options, manifest images.Manifest) (docume
 	}
 	docs.kubectl = opts.Kubectl
 	if docs.kubectl == "" {
-		docs.kubectl, err = bakedKubectl(ctx, opts.Image, manifest, opts.Dir)
+		docs.kubectl, err = kube.BakedKubectl(ctx, opts.Image, manifest, opts.Dir)
 	}
 	return docs, err
 }

@@ -1,7 +1,6 @@
 package wholepath
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -107,41 +106,4 @@ func (f *follower) summary() string {
 		lines = append(lines, f.last[n.Name])
 	}
 	return strings.Join(lines, ", ")
-}
-
-// waiter repeats an observation until it is satisfied.
-type waiter struct {
-	what  string
-	every time.Duration
-	// stall is how long the observation may stay the same.
-	stall time.Duration
-	now   func() time.Time
-}
-
-// until calls observe until it is done. News, any text that differs from the
-// one before, shows that there is progress; an error ends the wait.
-func (w waiter) until(ctx context.Context, observe func(context.Context) (news string, done bool, err error)) error {
-	tick := time.NewTicker(w.every)
-	defer tick.Stop()
-	last, since := "", w.now()
-	for {
-		news, done, err := observe(ctx)
-		if err != nil {
-			return fmt.Errorf("waiting for %s: %w", w.what, err)
-		}
-		if done {
-			return nil
-		}
-		if news != last {
-			last, since = news, w.now()
-		}
-		if w.now().Sub(since) >= w.stall {
-			return fmt.Errorf("waiting for %s: nothing changed for %s; last seen: %s", w.what, w.stall, last)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w; last seen: %s", w.what, context.Cause(ctx), last)
-		case <-tick.C:
-		}
-	}
 }

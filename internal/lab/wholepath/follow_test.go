@@ -1,8 +1,6 @@
 package wholepath_test
 
 import (
-	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,51 +94,6 @@ func TestFollowerFails(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestWait(t *testing.T) {
-	stepping := func() func() time.Time {
-		now := powerOn
-		return func() time.Time { now = now.Add(time.Second); return now }
-	}
-	t.Run("news put off the end", func(t *testing.T) {
-		calls := 0
-		err := wholepath.Wait(t.Context(), "it", 3*time.Second, stepping(), func(context.Context) (string, bool, error) {
-			calls++
-			return strings.Repeat("x", calls), calls == 20, nil
-		})
-		if err != nil || calls != 20 {
-			t.Errorf("got error %v after %d calls, want none after 20", err, calls)
-		}
-	})
-	t.Run("stall", func(t *testing.T) {
-		err := wholepath.Wait(t.Context(), "it", 3*time.Second, stepping(), func(context.Context) (string, bool, error) {
-			return "same", false, nil
-		})
-		if want := "waiting for it: nothing changed for 3s; last seen: same"; errorText(err) != want {
-			t.Errorf("got error %v, want %q", err, want)
-		}
-	})
-	t.Run("error", func(t *testing.T) {
-		boom := errors.New("boom")
-		err := wholepath.Wait(t.Context(), "it", time.Hour, stepping(), func(context.Context) (string, bool, error) {
-			return "", false, boom
-		})
-		if !errors.Is(err, boom) || errorText(err) != "waiting for it: boom" {
-			t.Errorf("got error %v, want that of the observation", err)
-		}
-	})
-	t.Run("cancelled", func(t *testing.T) {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		interrupted := errors.New("interrupted")
-		cancel(interrupted)
-		err := wholepath.Wait(ctx, "it", time.Hour, stepping(), func(context.Context) (string, bool, error) {
-			return "half", false, nil
-		})
-		if want := "waiting for it: interrupted; last seen: half"; errorText(err) != want {
-			t.Errorf("got error %v, want %q", err, want)
-		}
-	})
 }
 
 func TestTimelineTable(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/internal/lab"
+	"github.com/k8snode/k8snode/internal/lab/kube"
 )
 
 // Sizes of the machines.
@@ -36,8 +37,8 @@ func (c *Cluster) install(ctx context.Context, opts Options, k8snode tool) error
 	}
 	follow := newFollower(names, poweredOn)
 	defer func() { c.Timeline.Nodes = follow.nodeTimes() }()
-	wait := waiter{what: "the nodes to be ready", every: time.Second, stall: opts.Stall, now: opts.Now}
-	return wait.until(ctx, func(ctx context.Context) (string, bool, error) {
+	wait := kube.Waiter{What: "the nodes to be ready", Every: time.Second, Stall: opts.Stall, Now: opts.Now}
+	return wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
 		if err := c.dead(); err != nil {
 			return "", false, err
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/butane/cluster"
+
+	"github.com/k8snode/k8snode/internal/lab/kube"
 )
 
 // apiServerPort is where an API server listens on its node.
@@ -16,59 +18,59 @@ const apiServerPort = 6443
 
 // admit takes the administrator's credentials and waits until Kubernetes says
 // that every node is Ready.
-func (c *Cluster) admit(ctx context.Context, opts Options, k8snode tool) (kubectl, error) {
+func (c *Cluster) admit(ctx context.Context, opts Options, k8snode tool) (kube.Kubectl, error) {
 	if err := c.neverHeld(); err != nil {
-		return kubectl{}, err
+		return kube.Kubectl{}, err
 	}
 	if err := k8snode.writeKubeconfig(ctx); err != nil {
-		return kubectl{}, err
+		return kube.Kubectl{}, err
 	}
 	spec := k8snode.docs.spec
 	controlPlane, err := nodeOfRole(spec, cluster.ControlPlane)
 	if err != nil {
-		return kubectl{}, err
+		return kube.Kubectl{}, err
 	}
 	c.Kubeconfig, c.kubectl = k8snode.docs.kubeconfig, k8snode.docs.kubectl
 	c.APIServer = "https://" + netip.AddrPortFrom(controlPlane.IP(), apiServerPort).String()
-	kube := kubectl{network: c.Network, path: c.kubectl, kubeconfig: c.Kubeconfig, server: c.APIServer}
+	client := kube.Kubectl{Network: c.Network, Path: c.kubectl, Kubeconfig: c.Kubeconfig, Server: c.APIServer}
 	var names []string
 	for _, n := range spec.Spec.Nodes {
 		names = append(names, n.Name)
 	}
-	wait := waiter{what: "every node to be Ready", every: 2 * time.Second, stall: opts.Stall, now: opts.Now}
-	return kube, wait.until(ctx, func(ctx context.Context) (string, bool, error) {
+	wait := kube.Waiter{What: "every node to be Ready", Every: 2 * time.Second, Stall: opts.Stall, Now: opts.Now}
+	return client, wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
 		if err := c.dead(); err != nil {
 			return "", false, err
 		}
-		var nodes nodeList
-		if err := kube.get(ctx, &nodes, "nodes"); err != nil {
+		var nodes kube.NodeList
+		if err := client.Get(ctx, &nodes, "nodes"); err != nil {
 			return err.Error(), false, nil // An API server may still restart.
 		}
-		seen, ready := nodes.allReady(names)
+		seen, ready := nodes.AllReady(names)
 		return seen, ready, nil
 	})
 }
 
 // answer starts a pod on the worker and asks it who asks.
-func (c *Cluster) answer(ctx context.Context, opts Options, kube kubectl, spec cluster.Cluster) error {
+func (c *Cluster) answer(ctx context.Context, opts Options, client kube.Kubectl, spec cluster.Cluster) error {
 	worker, err := nodeOfRole(spec, cluster.Worker)
 	if err != nil {
 		return err
 	}
-	image, err := c.stagedImage(ctx, opts, kube, worker.Name)
+	image, err := c.stagedImage(ctx, opts, client, worker.Name)
 	if err != nil {
 		return err
 	}
-	address, err := c.startPod(ctx, opts, kube, image, worker)
+	address, err := c.startPod(ctx, opts, client, image, worker)
 	if err != nil {
 		return err
 	}
 	route := c.Network.Command(ctx, "ip", "route", "replace", worker.PodCIDR, "via", worker.IP().String())
-	if _, err := runProgram(route, "ip route replace "+worker.PodCIDR); err != nil {
+	if _, err := kube.Run(route, "ip route replace "+worker.PodCIDR); err != nil {
 		return err
 	}
-	wait := waiter{what: "an answer of the pod at " + address.String(), every: time.Second, stall: time.Minute, now: opts.Now}
-	return wait.until(ctx, func(ctx context.Context) (string, bool, error) {
+	wait := kube.Waiter{What: "an answer of the pod at " + address.String(), Every: time.Second, Stall: time.Minute, Now: opts.Now}
+	return wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
 		asked, err := ask(ctx, c.Network.Dial, address)
 		if err != nil {
 			// The text holds a port that differs: it is no news.
@@ -81,19 +83,19 @@ func (c *Cluster) answer(ctx context.Context, opts Options, kube kubectl, spec c
 
 // stagedImage finds the CoreDNS image that was baked into the worker's image,
 // in what its kubelet says of itself.
-func (c *Cluster) stagedImage(ctx context.Context, opts Options, kube kubectl, worker string) (string, error) {
+func (c *Cluster) stagedImage(ctx context.Context, opts Options, client kube.Kubectl, worker string) (string, error) {
 	var image string
-	wait := waiter{what: "a pre-staged CoreDNS image on " + worker, every: 2 * time.Second, stall: 2 * time.Minute, now: opts.Now}
-	err := wait.until(ctx, func(ctx context.Context) (string, bool, error) {
+	wait := kube.Waiter{What: "a pre-staged CoreDNS image on " + worker, Every: 2 * time.Second, Stall: 2 * time.Minute, Now: opts.Now}
+	err := wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
 		if err := c.dead(); err != nil {
 			return "", false, err
 		}
-		var n node
-		if err := kube.get(ctx, &n, "node", worker); err != nil {
+		var n kube.Node
+		if err := client.Get(ctx, &n, "node", worker); err != nil {
 			return err.Error(), false, nil
 		}
 		var ok bool
-		image, ok = n.preStaged()
+		image, ok = n.PreStaged()
 		return "none", ok, nil
 	})
 	return image, err
@@ -101,24 +103,24 @@ func (c *Cluster) stagedImage(ctx context.Context, opts Options, kube kubectl, w
 
 // startPod creates the pod and waits until it runs; its address must be one
 // of the worker's.
-func (c *Cluster) startPod(ctx context.Context, opts Options, kube kubectl, image string, worker cluster.Node) (netip.Addr, error) {
+func (c *Cluster) startPod(ctx context.Context, opts Options, client kube.Kubectl, image string, worker cluster.Node) (netip.Addr, error) {
 	manifest, err := podManifest(image, worker.Name)
 	if err != nil {
 		return netip.Addr{}, err
 	}
 	var p pod
-	wait := waiter{what: "the pod to run", every: 2 * time.Second, stall: 5 * time.Minute, now: opts.Now}
-	err = wait.until(ctx, func(ctx context.Context) (string, bool, error) {
+	wait := kube.Waiter{What: "the pod to run", Every: 2 * time.Second, Stall: 5 * time.Minute, Now: opts.Now}
+	err = wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
 		if err := c.dead(); err != nil {
 			return "", false, err
 		}
 		// Again and again: the controllers may not have made the namespace's
 		// service account yet, and an API server may restart.
-		if _, err := kube.run(ctx, manifest, "apply", "-f", "-"); err != nil {
+		if _, err := client.Run(ctx, manifest, "apply", "-f", "-"); err != nil {
 			return err.Error(), false, nil
 		}
 		p = pod{}
-		if err := kube.get(ctx, &p, "pod", podName); err != nil {
+		if err := client.Get(ctx, &p, "pod", podName); err != nil {
 			return err.Error(), false, nil
 		}
 		seen, ok := p.running()

@@ -3,6 +3,8 @@ package wholepath
 import (
 	"encoding/json"
 	"fmt"
+
+	"github.com/k8snode/k8snode/internal/lab/kube"
 )
 
 // podName is the name of the pod that must answer.
@@ -10,11 +12,11 @@ const podName = "whoami"
 
 // pod is the part of a Pod that is written and read here.
 type pod struct {
-	APIVersion string    `json:"apiVersion"`
-	Kind       string    `json:"kind"`
-	Metadata   metadata  `json:"metadata"`
-	Spec       podSpec   `json:"spec"`
-	Status     podStatus `json:"status,omitzero"`
+	APIVersion string        `json:"apiVersion"`
+	Kind       string        `json:"kind"`
+	Metadata   kube.Metadata `json:"metadata"`
+	Spec       podSpec       `json:"spec"`
+	Status     podStatus     `json:"status,omitzero"`
 }
 
 type podSpec struct {
@@ -34,7 +36,7 @@ type container struct {
 type podStatus struct {
 	Phase             string            `json:"phase,omitempty"`
 	PodIP             string            `json:"podIP,omitempty"`
-	Conditions        []condition       `json:"conditions,omitempty"`
+	Conditions        []kube.Condition  `json:"conditions,omitempty"`
 	ContainerStatuses []containerStatus `json:"containerStatuses,omitempty"`
 }
 
@@ -54,7 +56,7 @@ func podManifest(image, node string) ([]byte, error) {
 	return json.Marshal(pod{
 		APIVersion: "v1",
 		Kind:       "Pod",
-		Metadata:   metadata{Name: podName},
+		Metadata:   kube.Metadata{Name: podName},
 		Spec: podSpec{
 			NodeSelector: map[string]string{"kubernetes.io/hostname": node},
 			DNSPolicy:    "Default",

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/images"
+
+	"github.com/k8snode/k8snode/internal/lab/kube"
 )
 
 // Run performs the story and returns the running cluster, which the caller
@@ -56,7 +58,7 @@ func (c *Cluster) perform(ctx context.Context, opts Options, manifest images.Man
 	}); err != nil {
 		return err
 	}
-	kube, err := stage(run, "nodes Ready", func() (kubectl, error) {
+	client, err := stage(run, "nodes Ready", func() (kube.Kubectl, error) {
 		return c.admit(ctx, opts, k8snode)
 	})
 	if err != nil {
@@ -68,7 +70,7 @@ func (c *Cluster) perform(ctx context.Context, opts Options, manifest images.Man
 		return err
 	}
 	return run.stage("pod answers", func() error {
-		return c.answer(ctx, opts, kube, docs.spec)
+		return c.answer(ctx, opts, client, docs.spec)
 	})
 }
 

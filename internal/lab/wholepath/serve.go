@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/internal/lab"
+	"github.com/k8snode/k8snode/internal/lab/kube"
 )
 
 // serve makes the network, starts the server inside it, and waits until it
@@ -28,8 +29,8 @@ func (c *Cluster) serve(ctx context.Context, opts Options, docs documents) (tool
 		return tool{}, err
 	}
 	c.server = server
-	wait := waiter{what: "the server to answer", every: 200 * time.Millisecond, stall: time.Minute, now: opts.Now}
-	err = wait.until(ctx, func(ctx context.Context) (string, bool, error) {
+	wait := kube.Waiter{What: "the server to answer", Every: 200 * time.Millisecond, Stall: time.Minute, Now: opts.Now}
+	err = wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
 		if err := c.dead(); err != nil {
 			return "", false, err
 		}

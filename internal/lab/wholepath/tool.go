@@ -1,7 +1,6 @@
 package wholepath
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/k8snode/k8snode/provision/admin"
+
+	"github.com/k8snode/k8snode/internal/lab/kube"
 )
 
 // tool is the k8snode program.
@@ -23,17 +24,7 @@ type tool struct {
 // run executes a verb and returns its standard output; the error carries what
 // it said on standard error.
 func (t tool) run(ctx context.Context, args ...string) ([]byte, error) {
-	return runProgram(exec.CommandContext(ctx, t.path, args...), "k8snode "+strings.Join(args, " "))
-}
-
-func runProgram(cmd *exec.Cmd, shown string) ([]byte, error) {
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("running %q: %w: %s", shown, err, strings.TrimSpace(stderr.String()))
-	}
-	return out, nil
+	return kube.Run(exec.CommandContext(ctx, t.path, args...), "k8snode "+strings.Join(args, " "))
 }
 
 // initSecrets makes the cluster's authorities.

@@ -1,4 +1,4 @@
-package wholepath
+package kube
 
 import (
 	"context"
@@ -18,10 +18,10 @@ import (
 	"github.com/k8snode/k8snode/images"
 )
 
-// bakedKubectl takes kubectl out of the image, so that the test speaks to the
+// BakedKubectl takes kubectl out of the image, so that the test speaks to the
 // cluster with the program that an operator finds on a node. It returns its
 // path below dir.
-func bakedKubectl(ctx context.Context, image string, m images.Manifest, dir string) (string, error) {
+func BakedKubectl(ctx context.Context, image string, m images.Manifest, dir string) (string, error) {
 	const program = "usr/bin/kubectl"
 	root := filepath.Join(dir, "root.squashfs")
 	defer os.Remove(root)
@@ -30,7 +30,7 @@ func bakedKubectl(ctx context.Context, image string, m images.Manifest, dir stri
 	}
 	out := filepath.Join(dir, "baked")
 	cmd := exec.CommandContext(ctx, "unsquashfs", "-no-progress", "-no-xattrs", "-dest", out, root, program)
-	if _, err := runProgram(cmd, "unsquashfs"); err != nil {
+	if _, err := Run(cmd, "unsquashfs"); err != nil {
 		return "", err
 	}
 	path := filepath.Join(out, program)

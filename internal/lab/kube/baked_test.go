@@ -1,4 +1,4 @@
-package wholepath_test
+package kube_test
 
 import (
 	"crypto/sha256"
@@ -12,7 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/k8snode/k8snode/images"
-	"github.com/k8snode/k8snode/internal/lab/wholepath"
+	"github.com/k8snode/k8snode/internal/lab/kube"
 )
 
 const kubectlScript = "#!/bin/sh\necho baked\n"
@@ -85,7 +85,7 @@ func writeJSON(t *testing.T, path string, v any) {
 func TestBakedKubectl(t *testing.T) {
 	image, manifest := bakeImage(t, "kubectl")
 	dir := t.TempDir()
-	path, err := wholepath.BakedKubectl(t.Context(), image, manifest, dir)
+	path, err := kube.BakedKubectl(t.Context(), image, manifest, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,14 +101,14 @@ func TestBakedKubectl(t *testing.T) {
 func TestBakedKubectlRefuses(t *testing.T) {
 	t.Run("no kubectl", func(t *testing.T) {
 		image, manifest := bakeImage(t, "other")
-		if path, err := wholepath.BakedKubectl(t.Context(), image, manifest, t.TempDir()); err == nil {
+		if path, err := kube.BakedKubectl(t.Context(), image, manifest, t.TempDir()); err == nil {
 			t.Errorf("got %s, want an error", path)
 		}
 	})
 	t.Run("no root", func(t *testing.T) {
 		image, _ := bakeImage(t, "kubectl")
 		want := "reading the root of image " + image + ": the manifest names no partition k8snode-root"
-		if _, err := wholepath.BakedKubectl(t.Context(), image, images.Manifest{}, t.TempDir()); errorText(err) != want {
+		if _, err := kube.BakedKubectl(t.Context(), image, images.Manifest{}, t.TempDir()); errorText(err) != want {
 			t.Errorf("got error %v, want %q", err, want)
 		}
 	})
@@ -126,7 +126,7 @@ func TestBakedKubectlRefuses(t *testing.T) {
 		blocks.Blocks[1].SHA256 = blocks.Blocks[0].SHA256
 		writeJSON(t, path, blocks)
 		want := "reading the root of image " + image + ": the block at 1024 is not what the block map says"
-		if _, err := wholepath.BakedKubectl(t.Context(), image, manifest, t.TempDir()); errorText(err) != want {
+		if _, err := kube.BakedKubectl(t.Context(), image, manifest, t.TempDir()); errorText(err) != want {
 			t.Errorf("got error %v, want %q", err, want)
 		}
 	})

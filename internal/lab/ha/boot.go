@@ -1,0 +1,73 @@
+package ha
+
+import (
+	"bytes"
+	_ "embed" // for the units
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/k8snode/k8snode/internal/lab"
+	"github.com/k8snode/k8snode/internal/lab/guestconfig"
+	"github.com/k8snode/k8snode/provision/api"
+	"github.com/k8snode/k8snode/provision/cpio"
+)
+
+var (
+	//go:embed initramfs/usr-lib-modules.mount
+	modulesUnit string
+	//go:embed initramfs/sysroot-usr-lib-modules.mount
+	sysrootModulesUnit string
+	//go:embed cpuinfo.service
+	cpuinfoUnit string
+)
+
+// nodeConfig is a rendered node that answers to the lab. It has no server to
+// report to: without a usable report configuration it does not wait for one.
+func nodeConfig(rendered []byte) ([]byte, error) {
+	c := guestconfig.Answering(lab.UMLPort).With(guestconfig.NewFile(api.ReportPath, 0o600, "{}\n"))
+	c.Systemd.Units = append(c.Systemd.Units, guestconfig.Unit{Name: "k8snode-lab-cpuinfo.service", Enabled: true, Contents: cpuinfoUnit})
+	more, err := c.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return guestconfig.Merge(rendered, more)
+}
+
+// overlay is what the initramfs of a machine has besides the image's.
+func overlay(config []byte) ([]byte, error) {
+	const units = "/etc/systemd/system/"
+	pull := func(target, unit string) cpio.File {
+		return cpio.File{
+			Path: units + target + ".d/k8snode-lab.conf", Mode: 0o644,
+			Data: fmt.Appendf(nil, "[Unit]\nRequires=%s\n", unit),
+		}
+	}
+	return cpio.Archive(
+		cpio.File{Path: "/etc/k8snode/user.ign", Mode: 0o600, Data: config},
+		cpio.File{Path: units + "usr-lib-modules.mount", Mode: 0o644, Data: []byte(modulesUnit)},
+		cpio.File{Path: units + "sysroot-usr-lib-modules.mount", Mode: 0o644, Data: []byte(sysrootModulesUnit)},
+		pull("sysinit.target", "usr-lib-modules.mount"),
+		pull("initrd-root-fs.target", "sysroot-usr-lib-modules.mount"),
+	)
+}
+
+// writeInitrd writes the image's initramfs with an archive behind it.
+func writeInitrd(path, image string, archive []byte) error {
+	in, err := os.Open(image)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	n, err := io.Copy(out, in)
+	if err == nil {
+		// An archive begins at a multiple of four.
+		_, err = out.Write(append(bytes.Repeat([]byte{0}, int(-n&3)), archive...))
+	}
+	return errors.Join(err, out.Close())
+}

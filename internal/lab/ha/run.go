@@ -1,0 +1,166 @@
+package ha
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/k8snode/k8snode/internal/lab"
+	"github.com/k8snode/k8snode/internal/lab/kube"
+)
+
+// PowerOn starts machines.
+func (c *Cluster) PowerOn(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		if err := c.machines[name].Start(ctx); err != nil {
+			return err
+		}
+		c.started[name] = c.opts.Now()
+	}
+	return nil
+}
+
+// PowerOff is the power cut.
+func (c *Cluster) PowerOff(ctx context.Context, names ...string) error {
+	for _, name := range names {
+		if err := c.machines[name].PowerOff(ctx); err != nil {
+			return err
+		}
+		c.machines[name].Guest().Close()
+		delete(c.started, name)
+	}
+	return nil
+}
+
+// Wipe pulls the plug and empties the disk.
+func (c *Cluster) Wipe(ctx context.Context, names ...string) error {
+	if err := c.PowerOff(ctx, names...); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := c.machines[name].Wipe(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Run has a guest run a command, which must succeed, and returns what it
+// printed.
+func (c *Cluster) Run(ctx context.Context, name, command string) (string, error) {
+	result, err := c.machines[name].Guest().Run(ctx, command)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	if result.Code != 0 {
+		return result.Stdout, fmt.Errorf("%s: %q ended with %d: %s", name, command, result.Code, strings.TrimSpace(result.Stderr))
+	}
+	return strings.TrimSpace(result.Stdout), nil
+}
+
+// WaitReady waits until Kubernetes says that nodes are Ready.
+func (c *Cluster) WaitReady(ctx context.Context, names ...string) error {
+	ready := map[string]bool{}
+	return c.Wait(ctx, "nodes to be Ready", func(ctx context.Context) (string, bool, error) {
+		var nodes kube.NodeList
+		if err := c.Kubectl.Get(ctx, &nodes, "nodes"); err != nil {
+			return lastLine(err.Error()), false, nil // No API server answers yet.
+		}
+		for _, name := range names {
+			if _, ok := nodes.AllReady([]string{name}); ok && !ready[name] {
+				ready[name] = true
+				c.opts.Logger.Info("node is Ready", "node", name, "since power on", c.since(name))
+			}
+		}
+		seen, ok := nodes.AllReady(names)
+		return seen, ok, nil
+	})
+}
+
+// since is how long ago a machine was powered on.
+func (c *Cluster) since(name string) time.Duration {
+	return c.opts.Now().Sub(c.started[name]).Round(100 * time.Millisecond)
+}
+
+// held is what a machine says that cannot go on.
+var held = regexp.MustCompile(`k8snode: HOLD|Kernel panic - not syncing|You are in emergency mode`)
+
+// Wait looks until something holds. It ends when nothing changes for the
+// story's patience, or when a machine is off or can do nothing any more.
+func (c *Cluster) Wait(ctx context.Context, what string, observe func(context.Context) (news string, done bool, err error)) error {
+	wait := kube.Waiter{What: what, Every: time.Second, Stall: c.opts.Stall, Now: c.opts.Now}
+	return wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
+		if err := c.dead(); err != nil {
+			return "", false, err
+		}
+		return observe(ctx)
+	})
+}
+
+// dead says which of the machines that should run does not, or cannot go on.
+func (c *Cluster) dead() error {
+	for _, name := range slices.Sorted(maps.Keys(c.started)) {
+		m := c.machines[name]
+		select {
+		case <-m.Exited():
+			err := m.Wait(context.Background())
+			return fmt.Errorf("machine %s is off (%w)", name, cmp.Or(err, errors.New("exit status 0")))
+		default:
+		}
+		console, err := os.ReadFile(m.Console())
+		if err != nil {
+			return err
+		}
+		if line := held.Find(console); line != nil {
+			return fmt.Errorf("the console of %s says %q", name, line)
+		}
+	}
+	return nil
+}
+
+// Explain adds to an error where to look, and what is there.
+func (c *Cluster) Explain(ctx context.Context, err error) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "work folder: %s\n", c.opts.Dir)
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer stop()
+	for _, name := range c.Nodes() {
+		m := c.machines[name]
+		if m == nil {
+			continue
+		}
+		if status, err := m.Inspect(ctx); err != nil || !status.Running {
+			fmt.Fprintf(&text, "%s is off\n", name)
+		} else {
+			fmt.Fprintf(&text, "journal of %s: %s\n", name, c.saveJournal(ctx, name))
+		}
+		fmt.Fprintf(&text, "console of %s, %s, ends:\n%s\n", name, m.Console(), lab.Tail(m.Console()))
+	}
+	return fmt.Errorf("%w\n%s", err, text.String())
+}
+
+// saveJournal keeps the journal of a machine that answers, beside its console.
+func (c *Cluster) saveJournal(ctx context.Context, name string) string {
+	out, err := c.Run(ctx, name, "systemctl --failed --no-legend --plain; journalctl -b -o short-monotonic --no-pager")
+	if err != nil {
+		return "not saved: " + lastLine(err.Error())
+	}
+	path := filepath.Join(c.opts.Dir, name, "journal.log")
+	if err := os.WriteFile(path, []byte(out), 0o600); err != nil {
+		return "not saved: " + err.Error()
+	}
+	return path
+}
+
+func lastLine(s string) string {
+	s = strings.TrimSpace(s)
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}

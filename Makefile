@@ -5,7 +5,7 @@ OUT    ?= out/$(RECIPE)
 export RECIPE OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build plugin image check test test-boot test-packer bench lint unit race wholepath golden lab lab-stop clean
+.PHONY: help packages build plugin image check test test-boot test-ha test-packer bench lint unit race wholepath golden lab lab-stop clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,11 +32,14 @@ image: build ## bake $(RECIPE) into $(OUT)
 check: ## lint and unit tests, before every commit
 	scripts/test.sh lint unit
 
-test: ## everything: lint, unit, race, bake (twice), Packer, boots, two machines become a cluster
+test: ## everything: lint, unit, race, bake (twice), Packer, boots, clusters of processes and of machines
 	scripts/test.sh
 
 test-boot: image ## boot the image in every way: firmware, media, sectors, power cut
 	scripts/test.sh boots
+
+test-ha: image ## what a highly available cluster survives: disks, power, programs, cables
+	scripts/test.sh ha
 
 test-packer: image ## the Packer plugin with the real Packer, node.yaml too
 	scripts/test.sh packer-all

@@ -50,7 +50,7 @@ func importVerb(*flag.FlagSet) func(context.Context, Env) error {
 		if err != nil {
 			return err
 		}
-		return preload.Run(ctx, preload.Options{Role: cfg.Role, Root: env.Root, Runner: env.Runner, Out: env.Stdout})
+		return preload.Run(ctx, preload.Options{Role: cfg.Role, Runtime: cfg.Runtime, Root: env.Root, Runner: env.Runner, Out: env.Stdout})
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 	format          = "1"
 	baseFormat      = "2"
 	layerFormat     = "2"
-	containerFormat = "zstd/2"
+	containerFormat = "zstd/3"
 	// assemblyFormat is part of the image's ID: it changes when equal parts
 	// would be put together to other bytes.
 	assemblyFormat = "3"

@@ -53,7 +53,7 @@ func disks(n node) []Disk {
 // filesystems are made anew: Ignition runs once per installation, and a new root
 // means new state. A file system of an earlier installation would be found at
 // the same place of the disk, with an etcd member that its cluster may have
-// removed since.
+// removed since; it is kept only where somebody says that it was not.
 func filesystems(n node) []Filesystem {
 	// The initramfs mounts the state itself, at /var, on every boot; so it has
 	// no path here.
@@ -68,7 +68,7 @@ func filesystems(n node) []Filesystem {
 			Device:         "/dev/disk/by-partlabel/" + LabelEtcd,
 			Format:         "xfs",
 			Label:          "etcd",
-			WipeFilesystem: true,
+			WipeFilesystem: !n.KeepEtcd,
 			Path:           agentnode.EtcdDataDir,
 			WithMountUnit:  true,
 		})

@@ -36,6 +36,9 @@ type Input struct {
 	// etcd cluster, until then. Zero for all others, and for all once the
 	// cluster exists.
 	GenesisUntil time.Time
+	// KeepEtcd keeps the data of the member that an earlier installation left on
+	// the disk; without any, the file system is made.
+	KeepEtcd bool
 }
 
 // Generate computes the document of one node.

@@ -20,6 +20,7 @@ func identityFiles(n node) ([]File, error) {
 		Role:       agentnode.Role(n.Role),
 		Address:    n.IP().String(),
 		Kubernetes: n.spec.Kubernetes.Version,
+		Runtime:    agentnode.Runtime(n.spec.Runtime.Name),
 		Endpoint:   serverURL(n.spec.Endpoint.Name, n.spec.Endpoint.Port),
 	}
 	if n.controlPlane() {

@@ -184,7 +184,7 @@ func freePort(t *testing.T) string {
 
 func (m *etcdMember) guard(cfg node.Config) etcdguard.Options {
 	return etcdguard.Options{
-		Config: cfg, Root: m.root, Now: time.Now, Pause: 200 * time.Millisecond,
+		Config: cfg, Root: m.root, Now: time.Now, Pause: 200 * time.Millisecond, Settle: 2 * time.Second,
 		Mounted: func(string) (bool, error) { return true, nil },
 		Log:     slog.New(slog.NewTextHandler(m.log, nil)),
 	}

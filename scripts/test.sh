@@ -2,9 +2,10 @@
 # Runs the tests in stages, stops at the first that fails, and says how long
 # each took.
 #
-# usage: test.sh [lint|unit|race|bake|again|packer|boot|wholepath|boots|packer-all]...
-#        (default: all but boots, which is every boot there is, and packer-all,
-#        which is every acceptance test of the Packer plugin)
+# usage: test.sh [lint|unit|race|bake|again|packer|boot|cluster|wholepath|boots|ha|packer-all]...
+#        (default: all but boots, which is every boot there is, ha, which is
+#        everything that a cluster survives, and packer-all, which is every
+#        acceptance test of the Packer plugin)
 #
 # The boots and the whole path use the image in $OUT (out/node), which bake
 # makes from the recipe $RECIPE (node). K8SNODE_ACCEL=kvm uses /dev/kvm.
@@ -63,8 +64,14 @@ stage_packer() { acceptance '^Test(Install|Describe|Validate|Plain|Provisioned|C
 
 stage_packer-all() { acceptance . -node; }
 
-# The long boot, the shortest with the other firmware, and the one that must fail.
-stage_boot() { e2e '^TestBoot$/^(kubernetes|disk-bios|tampered)$'; }
+# The disk with either firmware, and the boot that must fail.
+stage_boot() { e2e '^TestBoot$/^(disk-uefi|disk-bios|tampered)$'; }
+
+# Three control planes and a worker; one control plane is wiped.
+stage_cluster() { e2e '^TestCluster$'; }
+
+# All that is taken from a cluster, and power cuts.
+stage_ha() { e2e '^Test(HighAvailability|PowerCuts)$'; }
 
 # Every boot; the disk with large sectors is another image.
 stage_boots() {
@@ -84,7 +91,7 @@ finish() {
 
 began=$(now)
 trap finish EXIT
-[ $# -gt 0 ] || set -- lint unit race bake again packer boot wholepath
+[ $# -gt 0 ] || set -- lint unit race bake again packer boot cluster wholepath
 scripts/host-packages.sh bake test
 for stage in "$@"; do
 	if ! declare -F "stage_$stage" >/dev/null; then

@@ -106,7 +106,7 @@ func mint(caPEM, caKeyPEM []byte, name string, now time.Time, rand io.Reader) (c
 	if block, _ = pem.Decode(caKeyPEM); block == nil {
 		return nil, nil, errors.New("ca.key is not PEM")
 	}
-	caKey, err := x509.ParseECPrivateKey(block.Bytes)
+	caKey, err := parseKey(block)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading ca.key: %w", err)
 	}
@@ -138,4 +138,15 @@ func mint(caPEM, caKeyPEM []byte, name string, now time.Time, rand io.Reader) (c
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: ownDER}), nil
+}
+
+// parseKey reads our own keys, and those of authorities that kubeadm made.
+func parseKey(block *pem.Block) (any, error) {
+	switch block.Type {
+	case "EC PRIVATE KEY":
+		return x509.ParseECPrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		return x509.ParsePKCS1PrivateKey(block.Bytes)
+	}
+	return x509.ParsePKCS8PrivateKey(block.Bytes)
 }

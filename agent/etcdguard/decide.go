@@ -45,6 +45,9 @@ type Facts struct {
 	// Listening are the names of other members one of whose ports is open: an
 	// etcd runs there, whatever it says.
 	Listening []string
+	// Idle are the names of other members whose machine answers, and says that
+	// no etcd runs on it.
+	Idle []string
 	// Silence is why no peer answered, for people.
 	Silence string
 }
@@ -182,6 +185,10 @@ func begin(cfg node.Config, facts Facts) Decision {
 		return wait("this member has no data, and the time to begin the cluster ended at %s (it is %s): "+
 			"if there is no cluster yet, install this node again with --new-cluster; otherwise restore a snapshot",
 			until.UTC().Format(time.RFC3339), facts.Now.UTC().Format(time.RFC3339))
+	}
+	if need := len(cfg.Etcd.Members)/2 + 1; 1+len(facts.Idle) < need {
+		return wait("this member may begin the cluster once %d of its %d machines are known to run no etcd, and %d are: "+
+			"one that is silent may be cut off, with a cluster that is there", need, len(cfg.Etcd.Members), 1+len(facts.Idle))
 	}
 	return Decision{
 		Step: Start, State: StateNew, Members: map[string]string{cfg.Name: cfg.Etcd.PeerURL},

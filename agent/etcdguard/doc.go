@@ -14,14 +14,15 @@
 //
 // Promises: a member that lost its log never votes under its old identity, so
 // that no cluster forgets what it agreed on; nothing is removed unless those
-// that stay have a quorum without it; no second cluster is begun while any
-// other member's port is open, or while not all were asked; a data folder that
-// is not a mount point, or somebody else's, is refused.
+// that stay have a quorum without it; a data folder that is not a mount point, or
+// somebody else's, is refused. No second cluster is begun while any other
+// member's port is open, while not all were asked, or unless most machines of the
+// cluster were seen, for a while, to run no etcd: a node that is cut off waits.
 //
-// What it cannot know: whether members that do not answer at all are off or cut
-// off. The one node that may begin a cluster may do so for two hours after its
-// config was delivered with --new-cluster; if in that time all the others of a
-// cluster that exists are off, and this one is wiped, it begins a second one.
+// What it cannot know: whether a machine that runs no etcd has the data of one.
+// The one node that may begin a cluster may do so for two hours after its config
+// was delivered with --new-cluster; if in that time it is wiped, and the others of
+// a cluster that exists are up without their etcd, it begins a second one.
 //
 // It does not restore a cluster that lost its quorum. Start with [Decide].
 package etcdguard

@@ -150,7 +150,19 @@ func TestDecide(t *testing.T) {
 
 		// Without data, and nobody answers.
 		{name: "genesis", cfg: config(time.Hour), facts: empty, step: etcdguard.Start, env: "ETCD_INITIAL_CLUSTER=cp1=https://cp1:2380\nETCD_INITIAL_CLUSTER_STATE=new\n"},
-		{name: "genesis, others wait", cfg: config(time.Hour, "cp2", "cp3"), facts: empty, step: etcdguard.Start, env: "ETCD_INITIAL_CLUSTER=cp1=https://cp1:2380\nETCD_INITIAL_CLUSTER_STATE=new\n"},
+		{
+			name: "genesis, another one waits", cfg: config(time.Hour, "cp2", "cp3"), facts: with(func(f *etcdguard.Facts) { f.Idle = []string{"cp3"} }),
+			step: etcdguard.Start, env: "ETCD_INITIAL_CLUSTER=cp1=https://cp1:2380\nETCD_INITIAL_CLUSTER_STATE=new\n",
+		},
+		{
+			name: "genesis, cut off", cfg: config(time.Hour, "cp2", "cp3"), facts: with(func(f *etcdguard.Facts) { f.Silence = "cp2 is silent; cp3 is silent" }),
+			step: etcdguard.Wait, reason: "this member may begin the cluster once 2 of its 3 machines are known to run no etcd, and 1 are: " +
+				"one that is silent may be cut off, with a cluster that is there (cp2 is silent; cp3 is silent)",
+		},
+		{
+			name: "genesis, of five, cut off with one", cfg: config(time.Hour, "cp2", "cp3", "cp4", "cp5"), facts: with(func(f *etcdguard.Facts) { f.Idle = []string{"cp3"} }),
+			step: etcdguard.Wait, reason: "once 3 of its 5 machines are known to run no etcd, and 2 are",
+		},
 		{
 			name: "genesis, and an etcd without a quorum", cfg: config(time.Hour, "cp2", "cp3"), facts: with(func(f *etcdguard.Facts) {
 				f.Listening, f.Silence = []string{"cp2"}, "cp2: no leader; cp3 does not listen"
@@ -190,6 +202,7 @@ type cluster struct {
 	members []etcd.Member
 	up      []string // names of members that answer with a quorum
 	open    []string
+	silent  []string // names of members whose machine does not answer
 	nextID  uint64
 	calls   []string
 }
@@ -256,9 +269,16 @@ func options(t *testing.T, cfg node.Config, c *cluster) etcdguard.Options {
 		Connect: func(endpoint string) (etcdguard.Peer, error) {
 			return voice{c, strings.TrimSuffix(strings.TrimPrefix(endpoint, "https://"), ":2379")}, nil
 		},
-		Listening: func(ctx context.Context, address string) bool {
+		Settle: -1,
+		Port: func(ctx context.Context, address string) etcdguard.Port {
 			name, _, _ := strings.Cut(strings.TrimPrefix(address, "https://"), ":")
-			return ctx.Err() == nil && (slices.Contains(c.open, name) || slices.Contains(c.up, name))
+			switch {
+			case ctx.Err() != nil || slices.Contains(c.silent, name):
+				return etcdguard.PortSilent
+			case slices.Contains(c.open, name) || slices.Contains(c.up, name):
+				return etcdguard.PortOpen
+			}
+			return etcdguard.PortClosed
 		},
 	}
 }
@@ -314,6 +334,48 @@ func TestWait(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(opts.Root, node.EtcdBootstrapEnv)); !os.IsNotExist(err) {
 			t.Errorf("%s: etcd may start: %v", name, err)
 		}
+	}
+}
+
+// The one that may begin a cluster does so when the others were seen for a while
+// to run none, and not when one of them turns out to be starting.
+func TestSettle(t *testing.T) {
+	const settle = 10 * time.Second
+	for _, tt := range []struct {
+		name   string
+		change func(look int, c *cluster)
+		state  string
+		looks  int
+	}{
+		{"nobody appears", func(int, *cluster) {}, etcdguard.StateNew, 11},
+		{"one is cut off for a moment", func(look int, c *cluster) {
+			c.silent = nil
+			if look == 5 {
+				c.silent = []string{"cp2", "cp3"}
+			}
+		}, etcdguard.StateNew, 16},
+		{"one was just starting", func(look int, c *cluster) {
+			if look == 8 {
+				c.members, c.up = []etcd.Member{member(2, "cp2")}, []string{"cp2"}
+			}
+		}, etcdguard.StateExisting, 9},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := &cluster{}
+			opts := options(t, config(time.Hour, "cp2", "cp3"), c)
+			opts.Settle = settle
+			look := 0
+			opts.Mounted = func(string) (bool, error) {
+				look++
+				tt.change(look, c)
+				return true, nil
+			}
+			opts.Now = func() time.Time { return now.Add(time.Duration(look) * time.Second) }
+			d, err := etcdguard.Run(t.Context(), opts)
+			if err != nil || d.State != tt.state || look != tt.looks {
+				t.Errorf("got %s after %d looks (%v), want %s after %d", d.State, look, err, tt.state, tt.looks)
+			}
+		})
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/k8snode/k8snode/agent/etcd"
@@ -33,6 +34,9 @@ const (
 	// DefaultRepeat is the time after which the same reason to wait is logged
 	// again.
 	DefaultRepeat = 30 * time.Second
+
+	// DefaultSettle is longer than a machine takes from its network to its etcd.
+	DefaultSettle = 15 * time.Second
 
 	portTimeout = 3 * time.Second
 	// callTimeout is longer than an election of the slow tuning.
@@ -65,13 +69,20 @@ type Options struct {
 	// Connect prepares to ask the member at a client URL; nil uses the
 	// certificates of the node.
 	Connect func(endpoint string) (Peer, error)
-	// Listening reports whether something listens at a URL; nil tries.
-	Listening func(ctx context.Context, url string) bool
+	// Settle is how long a member must find, without a break, that it may begin
+	// a cluster that has others, before it does: those may have data, and just
+	// be starting. Zero means DefaultSettle, and a negative one none.
+	Settle time.Duration
+	// Port looks at a URL; nil tries to connect.
+	Port func(ctx context.Context, url string) Port
 }
 
 func (o Options) withDefaults() Options {
 	if o.Pause == 0 {
 		o.Pause = DefaultPause
+	}
+	if o.Settle == 0 {
+		o.Settle = DefaultSettle
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -87,8 +98,8 @@ func (o Options) withDefaults() Options {
 			return etcd.Dial(opts)
 		}
 	}
-	if o.Listening == nil {
-		o.Listening = listening
+	if o.Port == nil {
+		o.Port = port
 	}
 	return o
 }
@@ -104,11 +115,13 @@ func Run(ctx context.Context, opts Options) (Decision, error) {
 		return Decision{}, fmt.Errorf("deciding how etcd starts: %w", err)
 	}
 	said, saidAt := "", time.Time{}
+	var alone time.Time
 	for {
 		decision, err := look(ctx, opts)
 		if err != nil {
 			return Decision{}, fmt.Errorf("deciding how etcd starts: %w", err)
 		}
+		decision.Decision, alone = settle(opts, decision.Decision, alone)
 		reason := decision.Reason
 		if decision.acted != nil {
 			reason += ": " + decision.acted.Error()
@@ -139,6 +152,22 @@ func Run(ctx context.Context, opts Options) (Decision, error) {
 		case <-time.After(opts.Pause):
 		}
 	}
+}
+
+// settle keeps a member from beginning a cluster until it could have for a
+// while. It returns since when it can.
+func settle(opts Options, d Decision, since time.Time) (Decision, time.Time) {
+	if d.Step != Start || d.State != StateNew || len(opts.Config.Etcd.Members) == 1 {
+		return d, time.Time{}
+	}
+	now := opts.Now()
+	if since.IsZero() {
+		since = now
+	}
+	if now.Sub(since) < opts.Settle {
+		d = Decision{Step: Wait, Reason: fmt.Sprintf("this member begins the cluster if nobody else appears for %s", opts.Settle)}
+	}
+	return d, since
 }
 
 // A looked is a decision and what became of it.
@@ -214,8 +243,13 @@ func ask(ctx context.Context, opts Options, facts *Facts) Peer {
 		if name == opts.Config.Name {
 			continue
 		}
-		if !opts.Listening(ctx, cfg.Clients[name]) && !opts.Listening(ctx, cfg.Members[name]) {
-			silence = append(silence, name+" does not listen")
+		switch ports := [2]Port{opts.Port(ctx, cfg.Clients[name]), opts.Port(ctx, cfg.Members[name])}; {
+		case ports == [2]Port{PortClosed, PortClosed}:
+			facts.Idle = append(facts.Idle, name)
+			silence = append(silence, name+" runs no etcd")
+			continue
+		case ports[0] != PortOpen && ports[1] != PortOpen:
+			silence = append(silence, name+" is silent")
 			continue
 		}
 		peer, err := opts.Connect(cfg.Clients[name])
@@ -240,7 +274,7 @@ func alive(ctx context.Context, opts Options, through Peer, members []etcd.Membe
 	var ids []uint64
 	for _, m := range members {
 		for _, endpoint := range m.ClientURLs {
-			if !opts.Listening(ctx, endpoint) {
+			if opts.Port(ctx, endpoint) != PortOpen {
 				continue
 			}
 			if id, err := through.Status(ctx, endpoint); err == nil && id == m.ID {
@@ -292,18 +326,33 @@ func hasLog(data string) (bool, error) {
 	return false, nil
 }
 
-func listening(ctx context.Context, address string) bool {
+// A Port is what an address says of itself.
+type Port string
+
+// The ports.
+const (
+	PortOpen Port = "open"
+	// PortClosed is one whose machine says that nothing listens.
+	PortClosed Port = "closed"
+	// PortSilent is one that nothing is heard of.
+	PortSilent Port = "silent"
+)
+
+func port(ctx context.Context, address string) Port {
 	u, err := url.Parse(address)
 	if err != nil {
-		return false
+		return PortSilent
 	}
 	dialer := net.Dialer{Timeout: portTimeout}
 	conn, err := dialer.DialContext(ctx, "tcp", u.Host)
-	if err != nil {
-		return false
+	switch {
+	case err == nil:
+		conn.Close()
+		return PortOpen
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return PortClosed
 	}
-	conn.Close()
-	return true
+	return PortSilent
 }
 
 func mounted(path string) (bool, error) {

@@ -29,8 +29,8 @@ const (
 	EtcdBootstrapEnv = "/run/etcd/bootstrap.env"
 	EtcdDataDir      = "/var/lib/etcd"
 	EtcdPKIDir       = "/etc/etcd/pki"
-	// ImagesDir holds container images in the archive format that
-	// "ctr images import" reads: all/*.tar and controlPlane/*.tar.
+	// ImagesDir holds container images in an archive format that both "ctr
+	// images import" and "docker load" read: all/*.tar and controlPlane/*.tar.
 	ImagesDir = "/usr/share/k8snode/images"
 	// ManifestsDir holds manifests applied once after kubeadm init.
 	ManifestsDir = "/etc/k8snode/manifests"
@@ -49,6 +49,15 @@ const (
 	Worker       Role = "worker"
 )
 
+// Runtime is what runs containers, as in the cluster document.
+type Runtime string
+
+// The runtimes.
+const (
+	Containerd Runtime = "containerd"
+	Docker     Runtime = "docker"
+)
+
 // Config is the content of Path.
 type Config struct {
 	// Cluster is the cluster's name, ClusterID its UUID: a node never joins a
@@ -61,6 +70,8 @@ type Config struct {
 	Address string `json:"address"`
 	// Kubernetes is the version, v1.37.2.
 	Kubernetes string `json:"kubernetes"`
+	// Runtime is containerd or docker; empty means containerd.
+	Runtime Runtime `json:"runtime,omitempty"`
 	// Endpoint is the URL of the API servers.
 	Endpoint string `json:"endpoint"`
 	// Etcd is set on control planes.

@@ -232,6 +232,33 @@ func TestRunErrors(t *testing.T) {
 	}
 }
 
+// Docker loads the same archives, and says itself what it has.
+func TestDocker(t *testing.T) {
+	m := newMachine(t, node.ControlPlane)
+	m.opts.Runtime = node.Docker
+	m.write(filepath.Join(m.dir, "docker"), []byte(`#!/bin/sh
+cd `+m.dir+`
+echo "$*" >>log
+touch present
+case "$1" in
+image) cat present ;;
+load) echo "registry.example/$(basename "$4" .tar):$(case "$4" in *pause.tar) echo 3.10 ;; *) echo 3.7 ;; esac)" >>present ;;
+esac
+`), 0o755)
+	const list = "image ls --format {{.Repository}}:{{.Tag}}\n"
+	_, log, err := m.run()
+	if want := list + "load --quiet --input /usr/share/k8snode/images/all/pause.tar\nload --quiet --input /usr/share/k8snode/images/controlPlane/etcd.tar\n"; err != nil || log != want {
+		t.Errorf("got %q, %v; want %q", log, err, want)
+	}
+	if out, log, err := m.run(); err != nil || log != list || strings.Contains(out, "imported") {
+		t.Errorf("the second time: %q, %q, %v", out, log, err)
+	}
+	m.opts.Runtime = "podman"
+	if _, _, err := m.run(); err == nil || err.Error() != `importing images: runtime "podman" is unknown` {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestNoArchives(t *testing.T) {
 	err := preload.Run(context.Background(), preload.Options{
 		Role: node.Worker, Root: t.TempDir(), Runner: command.Runner{Dir: t.TempDir()}, // without ctr

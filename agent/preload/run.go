@@ -15,21 +15,15 @@ import (
 	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
-const (
-	socket    = "/run/containerd/containerd.sock"
-	namespace = "k8s.io"
-	// pinned keeps an image from the kubelet's garbage collection:
-	// github.com/containerd/containerd, internal/cri/labels.
-	pinned = "io.cri-containerd.pinned=pinned"
-)
-
 // Options of [Run].
 type Options struct {
 	Role node.Role
+	// Runtime gets the images; empty means containerd.
+	Runtime node.Runtime
 	// Root is put before node.ImagesDir and node.StateDir; "" is the running
 	// system.
 	Root string
-	// Runner finds ctr.
+	// Runner finds ctr and docker.
 	Runner command.Runner
 	// Out gets one line of JSON for each step; nil discards them.
 	Out io.Writer
@@ -50,7 +44,7 @@ type marker struct {
 	Size   int64  `json:"size"`
 }
 
-// Run imports every archive of the role that containerd does not hold yet.
+// Run imports every archive of the role that the runtime does not hold yet.
 func Run(ctx context.Context, opts Options) error {
 	if opts.Out == nil {
 		opts.Out = io.Discard
@@ -63,13 +57,17 @@ func Run(ctx context.Context, opts Options) error {
 	if len(archives) == 0 {
 		return nil
 	}
-	out, err := opts.Runner.Output(ctx, "ctr", listArgs()...)
+	store, err := storeOf(opts.Runtime)
+	if err != nil {
+		return fmt.Errorf("importing images: %w", err)
+	}
+	out, err := opts.Runner.Output(ctx, store.program, store.list...)
 	if err != nil {
 		return fmt.Errorf("importing images: %w", err)
 	}
 	present := strings.Fields(string(out))
 	for _, archive := range archives {
-		event, err := importOne(ctx, opts, archive, present)
+		event, err := importOne(ctx, opts, store, archive, present)
 		if err != nil {
 			return fmt.Errorf("importing %s: %w", archive, err)
 		}
@@ -83,7 +81,7 @@ func Run(ctx context.Context, opts Options) error {
 	return nil
 }
 
-func importOne(ctx context.Context, opts Options, archive string, present []string) (Event, error) {
+func importOne(ctx context.Context, opts Options, store store, archive string, present []string) (Event, error) {
 	index, size, err := open(archive)
 	if err != nil {
 		return Event{}, err
@@ -97,11 +95,8 @@ func importOne(ctx context.Context, opts Options, archive string, present []stri
 	if got, err := os.ReadFile(path); err == nil && string(got) == string(want) && containsAll(present, index.References) {
 		return event, nil
 	}
-	if err := opts.Runner.Run(ctx, nil, "ctr", importArgs(archive)...); err != nil {
-		return Event{}, err
-	}
-	for _, reference := range index.References {
-		if err := opts.Runner.Run(ctx, nil, "ctr", pinArgs(reference)...); err != nil {
+	for _, args := range store.imports(archive, index.References) {
+		if err := opts.Runner.Run(ctx, nil, store.program, args...); err != nil {
 			return Event{}, err
 		}
 	}
@@ -134,17 +129,3 @@ func markerPath(root, archive string) string {
 func containsAll(all, some []string) bool {
 	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
 }
-
-func ctrArgs(args ...string) []string {
-	return append([]string{"--address", socket, "-n", namespace}, args...)
-}
-
-func listArgs() []string { return ctrArgs("images", "ls", "-q") }
-
-// importArgs import with the client's own code: the transfer service of the
-// daemon sends every byte through one more socket and takes a third longer.
-func importArgs(archive string) []string {
-	return ctrArgs("images", "import", "--local", archive)
-}
-
-func pinArgs(reference string) []string { return ctrArgs("images", "label", reference, pinned) }

@@ -60,11 +60,26 @@ func Build(ctx context.Context, o Options) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing %s: %w", o.Container.Reference, err)
 	}
+	if err := writeDockerManifest(filepath.Join(dir, dockerFile), o.Container.Reference, img); err != nil {
+		return "", fmt.Errorf("writing %s: %w", o.Container.Reference, err)
+	}
 	out := filepath.Join(o.Work, "image.tar")
 	if err := tarDir(out, dir, o.Epoch); err != nil {
 		return "", fmt.Errorf("writing %s: %w", o.Container.Reference, err)
 	}
 	return out, os.RemoveAll(dir)
+}
+
+func writeDockerManifest(path, reference string, img v1.Image) error {
+	m, err := img.Manifest()
+	if err != nil {
+		return err
+	}
+	content, err := dockerManifest(reference, m)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, content, 0o644)
 }
 
 func (o Options) image(content []byte) (v1.Image, error) {

@@ -197,7 +197,12 @@ func pack(ctx context.Context, c source.Cache, o PackOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	docker, err := dockerManifest(o.Reference, &v1.Manifest{Config: img.parts[0], Layers: img.parts[1:]})
+	if err != nil {
+		return "", err
+	}
 	entries := []tree.Entry{
+		{Path: dockerFile, Kind: tree.File, Mode: 0o644, Content: docker},
 		{Path: "oci-layout", Kind: tree.File, Mode: 0o644, Content: []byte(`{"imageLayoutVersion":"1.0.0"}`)},
 		{Path: "index.json", Kind: tree.File, Mode: 0o644, Content: index},
 	}
@@ -208,7 +213,7 @@ func pack(ctx context.Context, c source.Cache, o PackOptions) (string, error) {
 			continue
 		}
 		digests[desc.Digest.Hex] = true
-		e, err := tree.FromFile("blobs/sha256/"+desc.Digest.Hex, c.Path(desc.Digest.Hex), 0o644)
+		e, err := tree.FromFile(blob(desc.Digest), c.Path(desc.Digest.Hex), 0o644)
 		if err != nil {
 			return "", err
 		}

@@ -13,9 +13,11 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/k8snode/k8snode/builder/container"
 	"github.com/k8snode/k8snode/builder/source"
@@ -60,9 +62,40 @@ func onDisk(t *testing.T, files map[string][]byte) string {
 	return dir
 }
 
+// wantDocker reads an archive as "docker load" does.
+func wantDocker(t *testing.T, file, reference string, want v1.Image) {
+	t.Helper()
+	tag, err := name.NewTag(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := tarball.ImageFromPath(file, &tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := img.ConfigName()
+	wantName, wantErr := want.ConfigName()
+	if err != nil || wantErr != nil || got != wantName {
+		t.Errorf("docker loads the config %s (%v), want %s (%v)", got, err, wantName, wantErr)
+	}
+	layers, err := img.Layers()
+	wantLayers, wantErr := want.Layers()
+	if err != nil || wantErr != nil || len(layers) != len(wantLayers) {
+		t.Fatalf("docker loads %d layers (%v), want %d (%v)", len(layers), err, len(wantLayers), wantErr)
+	}
+	for i := range layers {
+		got, err := layers[i].DiffID()
+		wantID, wantErr := wantLayers[i].DiffID()
+		if err != nil || wantErr != nil || got != wantID {
+			t.Errorf("docker loads the layer %s (%v), want %s (%v)", got, err, wantID, wantErr)
+		}
+	}
+}
+
 func wantArchive(t *testing.T, file, reference string, want v1.Image) {
 	t.Helper()
 	files := unpack(t, file)
+	wantDocker(t, file, reference, want)
 	index, err := layout.ImageIndexFromPath(onDisk(t, files))
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +118,7 @@ func wantArchive(t *testing.T, file, reference string, want v1.Image) {
 		t.Fatal(err)
 	}
 	wantLayers, _ := want.Layers()
-	if len(layers) != len(wantLayers) || len(files) != len(layers)+4 {
+	if len(layers) != len(wantLayers) || len(files) != len(layers)+5 {
 		t.Errorf("%d layers in %d files", len(layers), len(files))
 	}
 	for i, l := range layers {

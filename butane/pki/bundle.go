@@ -1,7 +1,7 @@
 package pki
 
 import (
-	"crypto/ecdsa"
+	"crypto"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -60,13 +60,14 @@ type Bundle struct {
 type KeyPair struct {
 	// Certificate is one CERTIFICATE block.
 	Certificate string `json:"certificate"`
-	// Key is one EC PRIVATE KEY block.
+	// Key is one block: EC PRIVATE KEY, or of an authority that was imported
+	// RSA PRIVATE KEY or PRIVATE KEY.
 	Key string `json:"key"`
 }
 
 // ServiceAccount is a key pair without certificate, PEM.
 type ServiceAccount struct {
-	// PublicKey is one PUBLIC KEY block, Key one EC PRIVATE KEY block.
+	// PublicKey is one PUBLIC KEY block, Key one as that of a [KeyPair].
 	PublicKey string `json:"publicKey"`
 	Key       string `json:"key"`
 }
@@ -97,16 +98,7 @@ func New(opts Options) (Bundle, error) {
 		return Bundle{}, fmt.Errorf("making the cluster ID: %w", err)
 	}
 	b := Bundle{APIVersion: APIVersion, Kind: Kind, ClusterID: id.String()}
-	for _, a := range []struct {
-		pair     *KeyPair
-		cn       string
-		backdate time.Duration
-	}{
-		{&b.Kubernetes, KubernetesCN, backdate},
-		{&b.FrontProxy, FrontProxyCN, backdate},
-		{&b.Etcd, EtcdCN, backdate},
-		{&b.Provision, ProvisionCN, provisionBackdate},
-	} {
+	for _, a := range b.authorities() {
 		if *a.pair, err = newAuthority(a.cn, a.backdate, opts); err != nil {
 			return Bundle{}, fmt.Errorf("making authority %s: %w", a.cn, err)
 		}
@@ -114,15 +106,40 @@ func New(opts Options) (Bundle, error) {
 	if b.ServiceAccount, err = newServiceAccount(opts.Rand); err != nil {
 		return Bundle{}, fmt.Errorf("making the service account key: %w", err)
 	}
-	if b.KeepalivedPassword, err = newPassword(opts.Rand); err != nil {
-		return Bundle{}, fmt.Errorf("making the keepalived password: %w", err)
+	if err := b.newSecrets(opts.Rand); err != nil {
+		return Bundle{}, err
+	}
+	return b, nil
+}
+
+// A slot is the place of an authority in a bundle.
+type slot struct {
+	pair     *KeyPair
+	cn       string
+	backdate time.Duration
+}
+
+func (b *Bundle) authorities() []slot {
+	return []slot{
+		{&b.Kubernetes, KubernetesCN, backdate},
+		{&b.FrontProxy, FrontProxyCN, backdate},
+		{&b.Etcd, EtcdCN, backdate},
+		{&b.Provision, ProvisionCN, provisionBackdate},
+	}
+}
+
+// newSecrets makes what is no certificate.
+func (b *Bundle) newSecrets(rand io.Reader) error {
+	var err error
+	if b.KeepalivedPassword, err = newPassword(rand); err != nil {
+		return fmt.Errorf("making the keepalived password: %w", err)
 	}
 	key := make([]byte, encryptionKeySize)
-	if _, err := io.ReadFull(opts.Rand, key); err != nil {
-		return Bundle{}, fmt.Errorf("making the encryption key: %w", err)
+	if _, err := io.ReadFull(rand, key); err != nil {
+		return fmt.Errorf("making the encryption key: %w", err)
 	}
 	b.EncryptionKey = base64.StdEncoding.EncodeToString(key)
-	return b, nil
+	return nil
 }
 
 // Validate checks that the bundle is complete: every authority is one, and
@@ -134,15 +151,7 @@ func (b Bundle) Validate() error {
 	if _, err := uuid.Parse(b.ClusterID); err != nil {
 		return fmt.Errorf("cluster ID %q is not a UUID", b.ClusterID)
 	}
-	for _, a := range []struct {
-		pair KeyPair
-		cn   string
-	}{
-		{b.Kubernetes, KubernetesCN},
-		{b.FrontProxy, FrontProxyCN},
-		{b.Etcd, EtcdCN},
-		{b.Provision, ProvisionCN},
-	} {
+	for _, a := range b.authorities() {
 		cert, _, err := a.pair.parse()
 		if err != nil {
 			return fmt.Errorf("authority %s: %w", a.cn, err)
@@ -202,7 +211,7 @@ func (p KeyPair) NotAfter() (time.Time, error) {
 }
 
 // parse returns the certificate and its key, which belong together.
-func (p KeyPair) parse() (*x509.Certificate, *ecdsa.PrivateKey, error) {
+func (p KeyPair) parse() (*x509.Certificate, crypto.Signer, error) {
 	cert, err := parseCertificate(p.Certificate)
 	if err != nil {
 		return nil, nil, err
@@ -211,7 +220,7 @@ func (p KeyPair) parse() (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if !key.PublicKey.Equal(cert.PublicKey) {
+	if !belongs(key, cert.PublicKey) {
 		return nil, nil, errors.New("private key does not belong to the certificate")
 	}
 	return cert, key, nil
@@ -230,7 +239,7 @@ func (s ServiceAccount) validate() error {
 	if err != nil {
 		return fmt.Errorf("reading the public key: %w", err)
 	}
-	if !key.PublicKey.Equal(public) {
+	if !belongs(key, public) {
 		return errors.New("private key does not belong to the public key")
 	}
 	return nil
@@ -248,16 +257,39 @@ func parseCertificate(text string) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-func parseKey(text string) (*ecdsa.PrivateKey, error) {
+// parseKey reads what openssl and kubeadm write. Our own keys are of the first
+// kind.
+func parseKey(text string) (crypto.Signer, error) {
 	block, rest := pem.Decode([]byte(text))
-	if block == nil || block.Type != "EC PRIVATE KEY" || len(rest) != 0 {
-		return nil, errors.New("private key is not one EC PRIVATE KEY block of PEM")
+	if block == nil || len(rest) != 0 {
+		return nil, errors.New("private key is not one block of PEM")
 	}
-	key, err := x509.ParseECPrivateKey(block.Bytes)
+	var key any
+	var err error
+	switch block.Type {
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	default:
+		return nil, fmt.Errorf("private key is one %s block; want EC PRIVATE KEY, RSA PRIVATE KEY or PRIVATE KEY", block.Type)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the private key: %w", err)
 	}
-	return key, nil
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("private key is a %T, which cannot sign", key)
+	}
+	return signer, nil
+}
+
+// belongs reports whether a public key is that of a private one.
+func belongs(key crypto.Signer, public any) bool {
+	own, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && own.Equal(public)
 }
 
 func (o Options) check() error {

@@ -1,6 +1,7 @@
 package pki
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
@@ -49,11 +50,37 @@ func newAuthority(cn string, backdate time.Duration, opts Options) (KeyPair, err
 	if err != nil {
 		return KeyPair{}, err
 	}
-	serial, err := newSerial(opts.Rand)
+	template, err := authority(cn, backdate, opts)
 	if err != nil {
 		return KeyPair{}, err
 	}
-	template := &x509.Certificate{
+	keyPEM, err := encodeKey(key)
+	if err != nil {
+		return KeyPair{}, err
+	}
+	return sign(template, template, key.Public(), keyPEM, key)
+}
+
+// renewAuthority makes a certificate anew, for the same name and key: what the
+// old one signed, the new one signed, too.
+func renewAuthority(old KeyPair, cn string, backdate time.Duration, opts Options) (KeyPair, error) {
+	_, key, err := old.parse()
+	if err != nil {
+		return KeyPair{}, err
+	}
+	template, err := authority(cn, backdate, opts)
+	if err != nil {
+		return KeyPair{}, err
+	}
+	return sign(template, template, key.Public(), old.Key, key)
+}
+
+func authority(cn string, backdate time.Duration, opts Options) (*x509.Certificate, error) {
+	serial, err := newSerial(opts.Rand)
+	if err != nil {
+		return nil, err
+	}
+	return &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: cn},
 		// kubeadm and client-go repeat the common name here.
@@ -63,8 +90,7 @@ func newAuthority(cn string, backdate time.Duration, opts Options) (KeyPair, err
 		KeyUsage:              keyUsage | x509.KeyUsageCertSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-	}
-	return sign(template, template, key, key)
+	}, nil
 }
 
 // leaf mints a certificate of profile p, signed by authority.
@@ -116,19 +142,19 @@ func mint(authority KeyPair, p profile, opts Options) (KeyPair, error) {
 	for _, a := range p.addresses {
 		template.IPAddresses = append(template.IPAddresses, net.IP(a.AsSlice()))
 	}
-	return sign(template, ca, key, caKey)
-}
-
-// sign signs without randomness: crypto/ecdsa then makes the signature of
-// RFC 6979, which depends on key and content alone.
-func sign(template, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) (KeyPair, error) {
-	der, err := x509.CreateCertificate(nil, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		return KeyPair{}, fmt.Errorf("signing: %w", err)
-	}
 	keyPEM, err := encodeKey(key)
 	if err != nil {
 		return KeyPair{}, err
+	}
+	return sign(template, ca, key.Public(), keyPEM, caKey)
+}
+
+// sign signs without randomness: crypto/ecdsa then makes the signature of
+// RFC 6979, which depends on key and content alone, and RSA's does so anyway.
+func sign(template, parent *x509.Certificate, public any, keyPEM string, signer crypto.Signer) (KeyPair, error) {
+	der, err := x509.CreateCertificate(nil, template, parent, public, signer)
+	if err != nil {
+		return KeyPair{}, fmt.Errorf("signing: %w", err)
 	}
 	return KeyPair{
 		Certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})),

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"filippo.io/age"
+	"filippo.io/age/agessh"
 	"filippo.io/age/armor"
 )
 
@@ -21,13 +23,17 @@ const maxBundle = 1 << 20
 
 // SealOptions tune Seal.
 type SealOptions struct {
+	// Recipients are public keys of age (age1...) or of SSH, as "age -r" takes
+	// them: whoever has the private key of one can open the bundle. There is no
+	// passphrase then.
+	Recipients []string
 	// WorkFactor is the base-2 logarithm of scrypt's cost; zero means age's
 	// default, about one second. Tests use 10.
 	WorkFactor int
 }
 
-// Seal writes the bundle, encrypted with the passphrase, as armored age: a
-// text file that `age --decrypt` reads, too.
+// Seal writes the bundle, encrypted with the passphrase or for the recipients of
+// the options, as armored age: a text file that `age --decrypt` reads, too.
 func Seal(w io.Writer, b Bundle, passphrase string, opts SealOptions) error {
 	if err := b.Validate(); err != nil {
 		return fmt.Errorf("sealing secrets: %w", err)
@@ -36,26 +42,55 @@ func Seal(w io.Writer, b Bundle, passphrase string, opts SealOptions) error {
 	if opts.WorkFactor < 0 || opts.WorkFactor > 22 {
 		return fmt.Errorf("sealing secrets: work factor %d is not between 1 and 22", opts.WorkFactor)
 	}
-	recipient, err := age.NewScryptRecipient(passphrase)
+	recipients, err := opts.recipients(passphrase)
 	if err != nil {
 		return fmt.Errorf("sealing secrets: %w", err)
-	}
-	if opts.WorkFactor > 0 {
-		recipient.SetWorkFactor(opts.WorkFactor)
 	}
 	text, err := json.MarshalIndent(b, "", "  ")
 	if err != nil {
 		return fmt.Errorf("sealing secrets: %w", err)
 	}
-	if err := encrypt(w, append(text, '\n'), recipient); err != nil {
+	if err := encrypt(w, append(text, '\n'), recipients); err != nil {
 		return fmt.Errorf("sealing secrets: %w", err)
 	}
 	return nil
 }
 
-func encrypt(w io.Writer, text []byte, recipient age.Recipient) error {
+func (o SealOptions) recipients(passphrase string) ([]age.Recipient, error) {
+	if len(o.Recipients) == 0 {
+		recipient, err := age.NewScryptRecipient(passphrase)
+		if err != nil {
+			return nil, err
+		}
+		if o.WorkFactor > 0 {
+			recipient.SetWorkFactor(o.WorkFactor)
+		}
+		return []age.Recipient{recipient}, nil
+	}
+	if passphrase != "" {
+		return nil, errors.New("age knows either a passphrase or recipients, not both")
+	}
+	var all []age.Recipient
+	for _, text := range o.Recipients {
+		recipient, err := parseRecipient(text)
+		if err != nil {
+			return nil, fmt.Errorf("recipient %q: %w", text, err)
+		}
+		all = append(all, recipient)
+	}
+	return all, nil
+}
+
+func parseRecipient(text string) (age.Recipient, error) {
+	if strings.HasPrefix(text, "ssh-") {
+		return agessh.ParseRecipient(text)
+	}
+	return age.ParseX25519Recipient(text)
+}
+
+func encrypt(w io.Writer, text []byte, recipients []age.Recipient) error {
 	armored := armor.NewWriter(w)
-	encrypted, err := age.Encrypt(armored, recipient)
+	encrypted, err := age.Encrypt(armored, recipients...)
 	if err != nil {
 		return err
 	}
@@ -68,29 +103,70 @@ func encrypt(w io.Writer, text []byte, recipient age.Recipient) error {
 	return armored.Close()
 }
 
-// Open reads a bundle that Seal wrote. The error of a wrong passphrase wraps
-// [ErrPassphrase].
+// Open reads a bundle that was sealed with a passphrase. The error of a wrong one
+// wraps [ErrPassphrase].
 func Open(r io.Reader, passphrase string) (Bundle, error) {
-	b, err := open(r, passphrase)
+	identity, err := age.NewScryptIdentity(passphrase)
+	if err != nil {
+		return Bundle{}, fmt.Errorf("opening secrets: %w", err)
+	}
+	b, err := open(r, identity)
+	var mismatch *age.NoIdentityMatchError
+	switch {
+	case errors.As(err, &mismatch) && !slices.Contains(mismatch.StanzaTypes, scrypt):
+		err = errors.New("file is encrypted for a key, not with a passphrase")
+	case errors.As(err, &mismatch):
+		err = ErrPassphrase
+	}
 	if err != nil {
 		return Bundle{}, fmt.Errorf("opening secrets: %w", err)
 	}
 	return b, nil
 }
 
-func open(r io.Reader, passphrase string) (Bundle, error) {
-	identity, err := age.NewScryptIdentity(passphrase)
+// OpenWith reads a bundle that was sealed for a recipient. Identities is the
+// content of a file that age-keygen wrote, or of a private key of SSH without
+// passphrase.
+func OpenWith(r io.Reader, identities []byte) (Bundle, error) {
+	keys, err := parseIdentities(identities)
 	if err != nil {
-		return Bundle{}, err
+		return Bundle{}, fmt.Errorf("opening secrets: %w", err)
 	}
-	decrypted, err := age.Decrypt(armor.NewReader(io.LimitReader(r, maxBundle)), identity)
+	b, err := open(r, keys...)
 	var mismatch *age.NoIdentityMatchError
 	switch {
-	case errors.As(err, &mismatch) && !slices.Contains(mismatch.StanzaTypes, "scrypt"):
-		return Bundle{}, errors.New("file is encrypted for a key, not with a passphrase")
+	case errors.As(err, &mismatch) && slices.Contains(mismatch.StanzaTypes, scrypt):
+		err = errors.New("file is encrypted with a passphrase, not for a key")
 	case errors.As(err, &mismatch):
-		return Bundle{}, ErrPassphrase
-	case err != nil:
+		err = errors.New("file is encrypted for another key")
+	}
+	if err != nil {
+		return Bundle{}, fmt.Errorf("opening secrets: %w", err)
+	}
+	return b, nil
+}
+
+// scrypt is age's word for a passphrase.
+const scrypt = "scrypt"
+
+func parseIdentities(content []byte) ([]age.Identity, error) {
+	if bytes.HasPrefix(bytes.TrimSpace(content), []byte("-----BEGIN")) {
+		key, err := agessh.ParseIdentity(content)
+		if err != nil {
+			return nil, fmt.Errorf("reading the identity: %w", err)
+		}
+		return []age.Identity{key}, nil
+	}
+	keys, err := age.ParseIdentities(bytes.NewReader(content))
+	if err != nil {
+		return nil, fmt.Errorf("reading the identity: %w", err)
+	}
+	return keys, nil
+}
+
+func open(r io.Reader, identities ...age.Identity) (Bundle, error) {
+	decrypted, err := age.Decrypt(armor.NewReader(io.LimitReader(r, maxBundle)), identities...)
+	if err != nil {
 		return Bundle{}, err
 	}
 	text, err := io.ReadAll(decrypted)

@@ -4,7 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,12 +38,13 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		UpdateScripts:       golden.Updating(),
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code":    command("code N program [args...]", 2, code),
-			"image":   command("image FOLDER RECIPE", 2, image),
-			"mirror":  command("mirror NAME=VERSION...", 1, mirror),
-			"mode":    command("mode MODE file...", 2, mode),
-			"proxy":   command("proxy FOLDER", 1, proxy),
-			"secrets": command("secrets file passphrase", 2, secrets),
+			"code":       command("code N program [args...]", 2, code),
+			"image":      command("image FOLDER RECIPE", 2, image),
+			"mirror":     command("mirror NAME=VERSION...", 1, mirror),
+			"mode":       command("mode MODE file...", 2, mode),
+			"proxy":      command("proxy FOLDER", 1, proxy),
+			"kubeadmpki": command("kubeadmpki FOLDER", 1, kubeadmpki),
+			"secrets":    command("secrets file passphrase", 2, secrets),
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Values[debianMirror{}] = new(debianMirror)
@@ -113,6 +119,35 @@ func mode(ts *testscript.TestScript, args []string) {
 		if got := info.Mode().Perm(); got != os.FileMode(want) {
 			ts.Fatalf("%s has mode %04o, want %04o", file, got, want)
 		}
+	}
+}
+
+// kubeadmpki makes the authorities that kubeadm makes, of RSA keys:
+//
+//	kubeadmpki pki
+func kubeadmpki(ts *testscript.TestScript, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(filepath.Join(dir, "etcd"), 0o755))
+	write := func(name, kind string, der []byte) {
+		ts.Check(os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
+	}
+	for name, cn := range map[string]string{"ca": "kubernetes", "front-proxy-ca": "front-proxy-ca", "etcd/ca": "etcd-ca", "sa": ""} {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		ts.Check(err)
+		write(name+".key", "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key))
+		if cn == "" {
+			public, err := x509.MarshalPKIXPublicKey(key.Public())
+			ts.Check(err)
+			write(name+".pub", "PUBLIC KEY", public)
+			continue
+		}
+		template := &x509.Certificate{
+			SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cn}, NotAfter: time.Now().Add(time.Hour),
+			KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
+		}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		ts.Check(err)
+		write(name+".crt", "CERTIFICATE", der)
 	}
 }
 

@@ -106,7 +106,7 @@ func K8snode() Rules {
 			}, "boots an image and asks it; the recipe is the oracle"},
 			{"internal/lab/guestconfig", []string{"internal/lab"}, "what a test machine's config has besides the node's own"},
 			{"internal/lab/ha", []string{
-				"images", "butane/cluster", "internal/lab", "internal/lab/guestconfig", "internal/lab/kube", "internal/lab/umlkernel", "provision/api", "provision/cpio",
+				"images", "agent/node", "butane/cluster", "internal/lab", "internal/lab/guestconfig", "internal/lab/kube", "internal/lab/umlkernel", "provision/api", "provision/cpio",
 			}, "a cluster of machines that loses some, told with the real programs"},
 			{"internal/lab/kube", []string{"images", "internal/lab"}, "how tests speak to a cluster"},
 			{"internal/lab/umlkernel", []string{"builder/source"}, "brings a kernel from Debian's archive, as a bake brings packages"},

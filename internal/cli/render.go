@@ -22,6 +22,7 @@ type renderFlags struct {
 	clusterFlags
 	image, out         string
 	redact, newCluster bool
+	keepEtcd           bool
 }
 
 func newRender(env Env) *cobra.Command {
@@ -49,6 +50,8 @@ minted then. The token with which a node reports is left out here.`,
 	cmd.Flags().StringVar(&f.out, "out", "rendered", "output folder")
 	cmd.Flags().BoolVar(&f.redact, "redact", false, "write documents for review, without secrets")
 	addNewCluster(cmd, &f.newCluster)
+	cmd.Flags().BoolVar(&f.keepEtcd, "keep-etcd", false, "keep the data of etcd that an earlier installation left on the disk")
+	cmd.MarkFlagsMutuallyExclusive("new-cluster", "keep-etcd")
 	return cmd
 }
 
@@ -85,7 +88,7 @@ func runRender(ctx context.Context, env Env, f renderFlags, names []string) erro
 		return err
 	}
 	index, files, err := f.render(nodeconfig.Options{
-		Cluster: c, Bundle: bundle, Image: manifest, Manifests: manifests, NewCluster: f.newCluster,
+		Cluster: c, Bundle: bundle, Image: manifest, Manifests: manifests, NewCluster: f.newCluster, KeepEtcd: f.keepEtcd,
 		ReportToken: nodeconfig.WithheldToken, Now: env.Now(), Rand: env.Rand,
 	}, nodes)
 	if err != nil {

@@ -3,158 +3,209 @@ package cli
 import (
 	"bytes"
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
+	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
-	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/butane/pki"
 	"github.com/k8snode/k8snode/internal/atomicfile"
 	"github.com/k8snode/k8snode/internal/nodeconfig"
 )
 
-// clusterFlags name a cluster and the means to open its secrets.
-type clusterFlags struct {
-	cluster, secrets, passphraseFile string
-}
-
-func (f *clusterFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.cluster, "cluster", "cluster.yaml", "cluster document")
-	cmd.Flags().StringVar(&f.secrets, "secrets", "secrets.age", "secrets, made by \"k8snode secrets init\"")
-	addPassphrase(cmd, &f.passphraseFile)
-}
-
-func addPassphrase(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVar(file, "passphrase-file", "", "file whose first line is the passphrase (default: ask on the terminal)")
-}
-
-// open reads the cluster document and the secrets.
-func (f clusterFlags) open(ctx context.Context, env Env) (cluster.Cluster, pki.Bundle, error) {
-	return nodeconfig.Load(f.cluster, f.secrets, func() (string, error) {
-		return env.passphrase(ctx, f.passphraseFile, f.secrets)
-	})
-}
-
 func newSecrets(env Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "secrets VERB",
-		Short: "Make the authorities of a cluster",
+		Short: "Make, show and renew the authorities of a cluster",
 		Example: `  k8snode secrets init --out secrets.age
-  k8snode secrets init --out secrets.age --passphrase-file passphrase`,
+  k8snode secrets init --out secrets.age --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+  k8snode secrets show`,
 	}
-	var out, passphraseFile string
-	initialize := &cobra.Command{
-		Use:   "init",
-		Short: "Make new authorities, encrypted with a passphrase",
-		Long: `Make the authorities of a new cluster (Kubernetes, front proxy, etcd, provisioning,
-service accounts) and write them, encrypted with age. An existing file is never
-replaced: a cluster cannot outlive its authorities.`,
-		Example: `  k8snode secrets init --out secrets.age --passphrase-file passphrase`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runSecretsInit(cmd.Context(), env, out, passphraseFile)
-		},
-	}
-	initialize.Flags().StringVar(&out, "out", "secrets.age", "file to write")
-	addPassphrase(initialize, &passphraseFile)
-	cmd.AddCommand(initialize)
+	cmd.AddCommand(newSecretsInit(env), newSecretsImport(env), newSecretsShow(env), newSecretsRenew(env))
 	return cmd
 }
 
-func runSecretsInit(ctx context.Context, env Env, out, passphraseFile string) error {
+// sealFlags say who can open the secrets that are written.
+type sealFlags struct {
+	recipients     []string
+	passphraseFile string
+}
+
+func (f *sealFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.recipients, "recipient", nil, "public key, of age or SSH, to encrypt for instead of a passphrase; may be repeated")
+	cmd.Flags().StringVar(&f.passphraseFile, "passphrase-file", "", "file whose first line is the passphrase (default: ask on the terminal)")
+	cmd.MarkFlagsMutuallyExclusive("recipient", "passphrase-file")
+}
+
+// seal encrypts the secrets for a file that does not exist yet.
+func (f sealFlags) seal(ctx context.Context, env Env, b func() (pki.Bundle, error), out string) error {
 	if _, err := os.Lstat(out); err == nil {
 		return fmt.Errorf("writing %s: %w; a cluster cannot outlive its authorities, so it is not replaced", out, fs.ErrExist)
 	}
-	passphrase, err := env.newPassphrase(ctx, passphraseFile, out)
-	if err != nil {
-		return err
+	var passphrase string
+	if len(f.recipients) == 0 {
+		var err error
+		if passphrase, err = env.newPassphrase(ctx, f.passphraseFile, out); err != nil {
+			return err
+		}
 	}
-	b, err := pki.New(pki.Options{Now: env.Now(), Rand: env.Rand})
+	bundle, err := b()
 	if err != nil {
 		return err
 	}
 	var sealed bytes.Buffer
-	if err := pki.Seal(&sealed, b, passphrase, pki.SealOptions{}); err != nil {
+	if err := pki.Seal(&sealed, bundle, passphrase, pki.SealOptions{Recipients: f.recipients}); err != nil {
 		return err
 	}
 	if err := atomicfile.Write(out, sealed.Bytes(), 0o600); err != nil {
 		return err
 	}
-	fmt.Fprintf(env.Stderr, "k8snode: wrote %s; without it and its passphrase no node can be added: keep a copy of both\n", out)
+	opener := "its passphrase"
+	if len(f.recipients) > 0 {
+		opener = "the private key of a recipient"
+	}
+	fmt.Fprintf(env.Stderr, "k8snode: wrote %s; without it and %s no node can be added: keep a copy of both\n", out, opener)
 	return nil
 }
 
-// passphrase reads the first line of a file, or asks on the terminal.
-func (env Env) passphrase(ctx context.Context, file, what string) (string, error) {
-	if file == "" {
-		return env.ask(ctx, "Passphrase of "+what+": ")
+func newSecretsInit(env Env) *cobra.Command {
+	var out string
+	var f sealFlags
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Make new authorities, encrypted",
+		Long: `Make the authorities of a new cluster (Kubernetes, front proxy, etcd, provisioning,
+service accounts), the password of keepalived and the key of Secrets in etcd, and
+write them, encrypted with age: with a passphrase, or for public keys. An existing
+file is never replaced: a cluster cannot outlive its authorities.`,
+		Example: `  k8snode secrets init --out secrets.age --passphrase-file passphrase
+  k8snode secrets init --recipient age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.seal(cmd.Context(), env, func() (pki.Bundle, error) {
+				return pki.New(pki.Options{Now: env.Now(), Rand: env.Rand})
+			}, out)
+		},
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return "", fmt.Errorf("reading the passphrase: %w", err)
-	}
-	line, _, _ := strings.Cut(string(b), "\n")
-	if line = strings.TrimRight(line, "\r"); line == "" {
-		return "", fmt.Errorf("reading the passphrase: the first line of %s is empty", file)
-	}
-	return line, nil
+	cmd.Flags().StringVar(&out, "out", "secrets.age", "file to write")
+	f.add(cmd)
+	return cmd
 }
 
-// newPassphrase is passphrase for a file that is made. On the terminal it asks
-// twice: nobody can open what a slip of the finger has sealed.
-func (env Env) newPassphrase(ctx context.Context, file, what string) (string, error) {
-	first, err := env.passphrase(ctx, file, what)
-	if file != "" || err != nil {
-		return first, err
+func newSecretsImport(env Env) *cobra.Command {
+	var out string
+	var f sealFlags
+	cmd := &cobra.Command{
+		Use:   "import PKI_DIR",
+		Short: "Take the authorities of a cluster that kubeadm made",
+		Long: `Take the authorities from a copy of /etc/kubernetes/pki of a control plane: ca,
+front-proxy-ca and etcd/ca, each with .crt and .key, sa.pub and sa.key. What kubeadm
+does not have is made. The folder is only read; remove the copy afterwards.`,
+		Example: `  k8snode secrets import pki --out secrets.age`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.seal(cmd.Context(), env, func() (pki.Bundle, error) {
+				b, err := pki.Import(os.DirFS(args[0]), pki.Options{Now: env.Now(), Rand: env.Rand})
+				if err != nil {
+					return pki.Bundle{}, fmt.Errorf("reading %s: %w", args[0], err)
+				}
+				return b, nil
+			}, out)
+		},
 	}
-	second, err := env.ask(ctx, "The same again: ")
-	if err != nil {
-		return "", err
-	}
-	if first != second {
-		return "", errors.New("reading the passphrase: the two are not the same")
-	}
-	return first, nil
+	cmd.Flags().StringVar(&out, "out", "secrets.age", "file to write")
+	f.add(cmd)
+	return cmd
 }
 
-// ask reads a line from the terminal without showing it.
-func (env Env) ask(ctx context.Context, prompt string) (string, error) {
-	in, ok := env.Stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return "", &usageError{"no passphrase: standard input is not a terminal", "name a file with --passphrase-file"}
-	}
-	fd := int(in.Fd())
-	shown, err := term.GetState(fd)
-	if err != nil {
-		return "", fmt.Errorf("reading the passphrase: %w", err)
-	}
-	fmt.Fprint(env.Stderr, prompt)
-	defer fmt.Fprintln(env.Stderr)
+// shownSecrets is what "secrets show" prints: nothing that is secret.
+type shownSecrets struct {
+	ClusterID   string          `json:"clusterID"`
+	Authorities []pki.Authority `json:"authorities"`
+}
 
-	type answer struct {
-		line []byte
-		err  error
+func newSecretsShow(env Env) *cobra.Command {
+	var f keyFlags
+	var secrets, output string
+	cmd := &cobra.Command{
+		Use:   "show",
+		Short: "Show what everybody may know of the secrets",
+		Long: `Show the ID of the cluster, and of each authority the digests of its certificate and
+public key and until when it is valid. No private key and no password is shown.`,
+		Example: `  k8snode secrets show --secrets secrets.age
+  k8snode secrets show --identity key.txt -o json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "table" && output != "json" {
+				return &usageError{fmt.Sprintf("there is no output format %q", output), "use table or json"}
+			}
+			b, err := nodeconfig.LoadSecrets(secrets, f.unlock(cmd.Context(), env, secrets))
+			if err != nil {
+				return err
+			}
+			authorities, err := b.Authorities()
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				e := json.NewEncoder(env.Stdout)
+				e.SetIndent("", "  ")
+				return e.Encode(shownSecrets{b.ClusterID, authorities})
+			}
+			fmt.Fprintf(env.Stdout, "cluster ID: %s\n\n", b.ClusterID)
+			t := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "AUTHORITY\tKEY\tUNTIL\tSHA256 OF THE PUBLIC KEY")
+			for _, a := range authorities {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", a.Name, a.Algorithm, a.NotAfter.Format(time.DateOnly), a.PublicKey)
+			}
+			return t.Flush()
+		},
 	}
-	answers := make(chan answer, 1)
-	go func() {
-		line, err := term.ReadPassword(fd)
-		answers <- answer{line, err}
-	}()
-	select {
-	case a := <-answers:
-		if a.err == nil && len(a.line) == 0 {
-			a.err = errors.New("it is empty")
-		}
-		if a.err != nil {
-			return "", fmt.Errorf("reading the passphrase: %w", a.err)
-		}
-		return string(a.line), nil
-	case <-ctx.Done():
-		// Nothing ends the read, but the terminal must show again what is typed.
-		return "", fmt.Errorf("reading the passphrase: %w", errors.Join(context.Cause(ctx), term.Restore(fd, shown)))
+	addSecrets(cmd, &secrets)
+	f.add(cmd)
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return cmd
+}
+
+func newSecretsRenew(env Env) *cobra.Command {
+	var f keyFlags
+	var seal sealFlags
+	var secrets, out string
+	var validity time.Duration
+	cmd := &cobra.Command{
+		Use:   "renew",
+		Short: "Give the authorities a longer life",
+		Long: `Make the certificates of the authorities anew, with the keys that they have, and write
+the secrets to another file. What the old certificates signed stays valid. Nodes get
+the new ones when they are installed again; until all have been, nothing is lost, as
+both are of one key.`,
+		Example: `  k8snode secrets renew --secrets secrets.age --passphrase-file passphrase --out renewed.age`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if out == "" {
+				return &usageError{"no output file", "name a new one with --out"}
+			}
+			if validity <= 0 {
+				return &usageError{fmt.Sprintf("an authority cannot live for %s", validity), "use for instance --for 87600h"}
+			}
+			seal.passphraseFile = f.passphraseFile
+			if f.identity != "" && len(seal.recipients) == 0 {
+				return &usageError{"nobody to encrypt for", "name the public keys with --recipient: age does not tell for whom a file is"}
+			}
+			return seal.seal(cmd.Context(), env, func() (pki.Bundle, error) {
+				b, err := nodeconfig.LoadSecrets(secrets, f.unlock(cmd.Context(), env, secrets))
+				if err != nil {
+					return pki.Bundle{}, err
+				}
+				return b.Renew(pki.Options{Now: env.Now(), Rand: env.Rand, Validity: validity})
+			}, out)
+		},
 	}
+	addSecrets(cmd, &secrets)
+	f.add(cmd)
+	cmd.Flags().StringArrayVar(&seal.recipients, "recipient", nil, "public key, of age or SSH, to encrypt for instead of a passphrase; may be repeated")
+	cmd.Flags().StringVar(&out, "out", "", "file to write")
+	cmd.Flags().DurationVar(&validity, "for", pki.DefaultAuthorityValidity, "life of the authorities")
+	return cmd
 }

@@ -75,9 +75,6 @@ func runServe(ctx context.Context, env Env, f serveFlags) error {
 	if err != nil {
 		return err
 	}
-	if err := served(f.cluster, c); err != nil {
-		return err
-	}
 	manifests, err := nodeconfig.Manifests(f.cluster, c)
 	if err != nil {
 		return err
@@ -96,17 +93,6 @@ func runServe(ctx context.Context, env Env, f serveFlags) error {
 	defer closeLog()
 	opts.Audit = log
 	return provision.Run(ctx, opts)
-}
-
-// served refuses what can be written and rendered, and does not run yet.
-func served(file string, c cluster.Cluster) error {
-	if n := len(c.ControlPlanes()); n > 1 {
-		return fmt.Errorf("%s has %d control planes, and a node cannot join as one yet: give one node the role controlPlane", file, n)
-	}
-	if c.Spec.Runtime.Name == cluster.Docker {
-		return fmt.Errorf("%s has the runtime docker, which does not get the images of the node image yet: use containerd", file)
-	}
-	return nil
 }
 
 // library is what the flags name: many images, or one.

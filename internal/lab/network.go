@@ -166,6 +166,14 @@ func (n *Network) AddTap(ctx context.Context) (string, error) {
 	return tap, nil
 }
 
+// set changes a tap, with arguments of "ip link set".
+func (n *Network) set(ctx context.Context, tap string, args ...string) error {
+	if _, err := ip(ctx, append([]string{"-n", n.name, "link", "set", tap}, args...)...); err != nil {
+		return fmt.Errorf("changing %s of network %s: %w", tap, n.name, err)
+	}
+	return nil
+}
+
 // Command returns a command that runs inside the namespace, for a program
 // that ends by itself; [Network.Start] is for those that stay. The program is
 // looked up in the host's PATH.

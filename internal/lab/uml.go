@@ -21,17 +21,15 @@ import (
 type UMLOptions struct {
 	// Name of the machine.
 	Name string
-	// Dir receives the disk, the console and the pipes. It must exist; a disk
-	// in it is used as it is.
+	// Dir receives the console and the pipes. It must exist.
 	Dir string
 	// Kernel is a folder with the program linux and its modules, as package
 	// umlkernel makes it.
 	Kernel string
 	// Libraries is a folder with the C library that the kernel needs.
 	Libraries string
-	// Image is a raw disk image of the size of the disk, which the disk begins
-	// as. It is never changed: the disk is an overlay.
-	Image string
+	// Disk is the path of the disk, a raw image.
+	Disk string
 	// Initrd is the initramfs, and Cmdline the kernel's command line.
 	Initrd  string
 	Cmdline string
@@ -48,7 +46,7 @@ func (o UMLOptions) check() error {
 	if mac, err := net.ParseMAC(o.MAC); err != nil || len(mac) != 6 {
 		return fmt.Errorf("%q is not the MAC address of an Ethernet interface", o.MAC)
 	}
-	for _, path := range []string{o.Dir, o.Libraries, filepath.Join(o.Kernel, "linux"), filepath.Join(o.Kernel, "modules"), o.Image, o.Initrd} {
+	for _, path := range []string{o.Dir, o.Libraries, filepath.Join(o.Kernel, "linux"), filepath.Join(o.Kernel, "modules"), o.Disk, o.Initrd} {
 		if _, err := os.Stat(path); err != nil {
 			return err
 		}
@@ -61,7 +59,6 @@ var umlScript string
 
 // The names of the files of a machine.
 const (
-	umlDisk     = "disk.cow"
 	umlGuestIn  = "guest.in"
 	umlGuestOut = "guest.out"
 )
@@ -72,15 +69,14 @@ const UMLPort = "/dev/ttyS1"
 // args are those of uml.sh and of the kernel.
 func (o UMLOptions) args(tap string) []string {
 	return []string{
-		"-c", umlScript, "uml.sh", o.Dir, o.Kernel, o.Libraries, o.Image, o.Initrd, strconv.Itoa(o.MemoryMiB),
+		"-c", umlScript, "uml.sh", o.Dir, o.Kernel, o.Libraries, o.Disk, o.Initrd, strconv.Itoa(o.MemoryMiB),
 		// Without seccomp the kernel traces its processes, several times slower.
 		"seccomp=on",
 		fmt.Sprintf("mem=%dM", o.MemoryMiB),
 		"umid=" + o.Name,
 		"initrd=/initrd",
 		"hostfs=/kernel/modules",
-		// The changes and what they are changes of.
-		"ubd0=/machine/" + umlDisk + ",/disk/first",
+		"ubd0=/disk",
 		"vec0:transport=tap,ifname=" + tap + ",depth=128,gro=1,mac=" + o.MAC,
 		// Two serial lines: the console, and the one of the guest's unit.
 		"con=null", "ssl=null", "ssl0=null,fd:1", "ssl1=fd:3,fd:4",
@@ -118,7 +114,7 @@ func newUML(ctx context.Context, n *Network, opts UMLOptions) (*UML, error) {
 	if opts.MemoryMiB == 0 {
 		opts.MemoryMiB = 3072
 	}
-	for _, path := range []*string{&opts.Dir, &opts.Kernel, &opts.Libraries, &opts.Image, &opts.Initrd} {
+	for _, path := range []*string{&opts.Dir, &opts.Kernel, &opts.Libraries, &opts.Disk, &opts.Initrd} {
 		abs, err := filepath.Abs(*path)
 		if err != nil {
 			return nil, err
@@ -157,13 +153,6 @@ func (m *UML) Console() string { return m.console }
 // what it needs to answer.
 func (m *UML) Guest() *Guest { return m.guest }
 
-// SetInitrd gives the next start another initramfs.
-func (m *UML) SetInitrd(path string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.opts.Initrd = path
-}
-
 // Start implements [Machine].
 func (m *UML) Start(ctx context.Context) error {
 	m.mu.Lock()
@@ -193,17 +182,15 @@ func (m *UML) PowerOff(ctx context.Context) error {
 	return nil
 }
 
-// Wipe makes the disk of a machine that is off what it was at first.
-func (m *UML) Wipe() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.process != nil && !isClosed(m.process.Done()) {
-		return fmt.Errorf("wiping machine %s: it is running", m.opts.Name)
-	}
-	if err := os.Remove(filepath.Join(m.opts.Dir, umlDisk)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("wiping machine %s: %w", m.opts.Name, err)
-	}
-	return nil
+// Unplug takes the machine's port off the bridge: nothing that it sends arrives,
+// though it has a link. (A tap that is down stops the machine's card for ever.)
+func (m *UML) Unplug(ctx context.Context) error {
+	return m.network.set(ctx, m.tap, "nomaster")
+}
+
+// Plug puts the port back.
+func (m *UML) Plug(ctx context.Context) error {
+	return m.network.set(ctx, m.tap, "master", m.network.Bridge())
 }
 
 // Exited implements [Machine].
@@ -241,15 +228,11 @@ func (m *UML) Wait(ctx context.Context) error {
 func (m *UML) Inspect(context.Context) (Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var status Status
 	var disk syscall.Stat_t
-	switch err := syscall.Stat(filepath.Join(m.opts.Dir, umlDisk), &disk); {
-	case errors.Is(err, syscall.ENOENT):
-	case err != nil:
+	if err := syscall.Stat(m.opts.Disk, &disk); err != nil {
 		return Status{}, fmt.Errorf("inspecting the disk of %s: %w", m.opts.Name, err)
-	default:
-		status.DiskBytes = disk.Blocks * 512
 	}
+	status := Status{DiskBytes: disk.Blocks * 512}
 	if m.process != nil && !isClosed(m.process.Done()) {
 		status.Running, status.PID, status.State = true, m.process.PID(), "running"
 	}

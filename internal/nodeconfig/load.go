@@ -14,9 +14,43 @@ import (
 	"github.com/k8snode/k8snode/images"
 )
 
-// Load reads a cluster document and its secrets. It asks for the passphrase
-// only when both files are there and the document is valid.
-func Load(clusterFile, secretsFile string, passphrase func() (string, error)) (cluster.Cluster, pki.Bundle, error) {
+// Unlock opens the sealed secrets of a file.
+type Unlock func(file string, sealed []byte) (pki.Bundle, error)
+
+// WithPassphrase opens them with a passphrase, which it asks for.
+func WithPassphrase(ask func() (string, error)) Unlock {
+	return func(file string, sealed []byte) (pki.Bundle, error) {
+		p, err := ask()
+		if err != nil {
+			return pki.Bundle{}, err
+		}
+		b, err := pki.Open(bytes.NewReader(sealed), p)
+		return b, named(file, err)
+	}
+}
+
+// WithIdentity opens them with a private key: a file of age-keygen or of SSH.
+func WithIdentity(identity string) Unlock {
+	return func(file string, sealed []byte) (pki.Bundle, error) {
+		identities, err := os.ReadFile(identity)
+		if err != nil {
+			return pki.Bundle{}, fmt.Errorf("reading the identity: %w", err)
+		}
+		b, err := pki.OpenWith(bytes.NewReader(sealed), identities)
+		return b, named(file, err)
+	}
+}
+
+func named(file string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("reading %s: %w", file, err)
+}
+
+// Load reads a cluster document and its secrets. It unlocks them only when both
+// files are there and the document is valid.
+func Load(clusterFile, secretsFile string, unlock Unlock) (cluster.Cluster, pki.Bundle, error) {
 	data, err := os.ReadFile(clusterFile)
 	if err != nil {
 		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the cluster document: %w", err)
@@ -25,22 +59,20 @@ func Load(clusterFile, secretsFile string, passphrase func() (string, error)) (c
 	if err != nil {
 		return cluster.Cluster{}, pki.Bundle{}, err
 	}
-	sealed, err := os.ReadFile(secretsFile)
+	b, err := LoadSecrets(secretsFile, unlock)
+	return c, b, err
+}
+
+// LoadSecrets reads the secrets of a cluster.
+func LoadSecrets(file string, unlock Unlock) (pki.Bundle, error) {
+	sealed, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the secrets: %w; make them with \"k8snode secrets init\"", err)
+		return pki.Bundle{}, fmt.Errorf("reading the secrets: %w; make them with \"k8snode secrets init\"", err)
 	}
 	if err != nil {
-		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading the secrets: %w", err)
+		return pki.Bundle{}, fmt.Errorf("reading the secrets: %w", err)
 	}
-	p, err := passphrase()
-	if err != nil {
-		return cluster.Cluster{}, pki.Bundle{}, err
-	}
-	b, err := pki.Open(bytes.NewReader(sealed), p)
-	if err != nil {
-		return cluster.Cluster{}, pki.Bundle{}, fmt.Errorf("reading %s: %w", secretsFile, err)
-	}
-	return c, b, nil
+	return unlock(file, sealed)
 }
 
 // Manifests reads the files that a cluster document names, next to it, and

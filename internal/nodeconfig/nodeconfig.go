@@ -29,8 +29,8 @@ const WithheldToken = "minted-at-delivery"
 // plane may start an empty etcd cluster: the time of a slow first boot.
 const genesisWindow = 2 * time.Hour
 
-// Options say which config to render. All fields but Manifests and NewCluster
-// are required.
+// Options say which config to render. All fields but Manifests, NewCluster
+// and KeepEtcd are required.
 type Options struct {
 	Cluster cluster.Cluster
 	Bundle  pki.Bundle
@@ -46,6 +46,9 @@ type Options struct {
 	// etcd cluster, for a while. It is for a cluster that does not exist yet:
 	// of one that does, a second one could begin beside it.
 	NewCluster bool
+	// KeepEtcd keeps the etcd member of an earlier installation: it starts
+	// again with its data, if the cluster still has it.
+	KeepEtcd bool
 	// Now and Rand are the clock, and a source of secret bytes.
 	Now  time.Time
 	Rand io.Reader
@@ -127,7 +130,7 @@ func Review(o Options) ([]byte, error) {
 
 func document(o Options) (butane.Document, error) {
 	in := butane.Input{
-		Cluster: o.Cluster, Node: o.Node, Bundle: o.Bundle, Manifests: o.Manifests, Now: o.Now, Rand: o.Rand,
+		Cluster: o.Cluster, Node: o.Node, Bundle: o.Bundle, Manifests: o.Manifests, KeepEtcd: o.KeepEtcd, Now: o.Now, Rand: o.Rand,
 		Report: api.ReportConfig{
 			Node: o.Node, Server: TLSURL(o.Cluster), CA: o.Bundle.Provision.Certificate, Token: o.ReportToken,
 		},

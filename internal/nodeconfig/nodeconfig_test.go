@@ -98,10 +98,10 @@ func TestLoad(t *testing.T) {
 	secrets := filepath.Join(dir, "secrets.age")
 	asked := 0
 	ask := func() (string, error) { asked++; return "wrong", nil }
-	if _, _, err := nodeconfig.Load(filepath.Join(dir, "none.yaml"), secrets, ask); !errors.Is(err, os.ErrNotExist) {
+	if _, _, err := nodeconfig.Load(filepath.Join(dir, "none.yaml"), secrets, nodeconfig.WithPassphrase(ask)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no document: %v", err)
 	}
-	if _, _, err := nodeconfig.Load(file, secrets, ask); err == nil || !strings.HasSuffix(err.Error(), `make them with "k8snode secrets init"`) {
+	if _, _, err := nodeconfig.Load(file, secrets, nodeconfig.WithPassphrase(ask)); err == nil || !strings.HasSuffix(err.Error(), `make them with "k8snode secrets init"`) {
 		t.Errorf("no secrets: %v", err)
 	}
 	if asked != 0 {
@@ -110,7 +110,7 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(secrets, []byte("no age file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := nodeconfig.Load(file, secrets, ask); err == nil || !strings.HasPrefix(err.Error(), "reading "+secrets+": ") || asked != 1 {
+	if _, _, err := nodeconfig.Load(file, secrets, nodeconfig.WithPassphrase(ask)); err == nil || !strings.HasPrefix(err.Error(), "reading "+secrets+": ") || asked != 1 {
 		t.Errorf("no secrets in the file: %v, asked %d times", err, asked)
 	}
 	if _, err := nodeconfig.OpenImage(dir, cluster.Cluster{}); !errors.Is(err, os.ErrNotExist) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/k8snode/k8snode/butane/cluster"
@@ -24,10 +25,8 @@ import (
 //go:embed cluster.yaml
 var clusterDocument []byte
 
-// diskGiB is the size of every disk; the file is sparse.
-const diskGiB = 16
-
-// A Cluster is a cluster of machines, whatever state it is in.
+// A Cluster is a cluster of machines, whatever state it is in. Its methods may
+// be called from several goroutines, for different machines.
 type Cluster struct {
 	// Kubectl asks the API servers, through the virtual address.
 	Kubectl kube.Kubectl
@@ -38,7 +37,10 @@ type Cluster struct {
 	manifest images.Manifest
 	network  *lab.Network
 	machines map[string]*lab.UML
-	started  map[string]time.Time
+
+	mu sync.Mutex
+	// started has the machines that should run, and since when they do.
+	started map[string]time.Time
 }
 
 // New makes the machines of a cluster, all off. Close must be called.
@@ -66,13 +68,9 @@ func (c *Cluster) make(ctx context.Context) error {
 	if err := c.render(ctx); err != nil {
 		return err
 	}
-	// 2. What all machines share: the C library of their kernel, and a disk that
-	// theirs begin as.
-	libraries, disk := c.path("lib64"), c.path("disk.raw")
+	// 2. The C library of the machines' kernel.
+	libraries := c.path("lib64")
 	if err := umlkernel.Libraries(ctx, filepath.Join(c.opts.Image, images.RootFile), libraries); err != nil {
-		return err
-	}
-	if err := c.makeDisk(ctx, disk); err != nil {
 		return err
 	}
 	// 3. The network and the machines.
@@ -80,7 +78,7 @@ func (c *Cluster) make(ctx context.Context) error {
 		return err
 	}
 	for _, n := range c.Spec.Spec.Nodes {
-		if err := c.makeMachine(ctx, n, libraries, disk); err != nil {
+		if err := c.makeMachine(ctx, n, libraries); err != nil {
 			return err
 		}
 	}
@@ -89,12 +87,18 @@ func (c *Cluster) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e := c.Spec.Spec.Endpoint
-	c.Kubectl = kube.Kubectl{
-		Network: c.network, Path: kubectl, Kubeconfig: c.path("admin.conf"),
-		Server: "https://" + net.JoinHostPort(e.VIP, strconv.Itoa(e.Port)),
-	}
+	c.Kubectl = kube.Kubectl{Network: c.network, Path: kubectl, Kubeconfig: c.path("admin.conf"), Server: c.server()}
 	return nil
+}
+
+// server is where the API servers are reached.
+func (c *Cluster) server() string {
+	e := c.Spec.Spec.Endpoint
+	address := e.VIP
+	if address == "" {
+		address = c.Spec.ControlPlanes()[0].IP().String()
+	}
+	return "https://" + net.JoinHostPort(address, strconv.Itoa(e.Port))
 }
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.opts.Dir, name) }
@@ -118,52 +122,39 @@ func (c *Cluster) render(ctx context.Context) error {
 			return err
 		}
 	}
-	secrets := []string{"--secrets", c.path("secrets.age"), "--passphrase-file", c.path("passphrase"), "--cluster", c.path("cluster.yaml")}
-	for _, args := range [][]string{
-		{"secrets", "init", "--out", c.path("secrets.age"), "--passphrase-file", c.path("passphrase")},
-		append([]string{"render", "--image", c.opts.Image, "--out", c.path("rendered"), "--new-cluster"}, secrets...),
-		append([]string{"kubeconfig", "--out", c.path("admin.conf")}, secrets...),
-	} {
-		if _, err := kube.Run(exec.CommandContext(ctx, c.opts.K8snode, args...), "k8snode "+strings.Join(args, " ")); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// makeDisk copies the image to a disk of a usual size.
-func (c *Cluster) makeDisk(ctx context.Context, path string) error {
-	cp := exec.CommandContext(ctx, "cp", "--sparse=always", filepath.Join(c.opts.Image, images.RawFile), path)
-	if _, err := kube.Run(cp, "cp disk.raw"); err != nil {
+	if err := c.k8snode(ctx, "secrets", "init", "--out", c.path("secrets.age"), "--passphrase-file", c.path("passphrase")); err != nil {
 		return err
 	}
-	return os.Truncate(path, diskGiB<<30)
+	if err := c.k8snode(ctx, c.withSecrets("render", "--image", c.opts.Image, "--out", c.path("rendered"), "--new-cluster")...); err != nil {
+		return err
+	}
+	return c.k8snode(ctx, c.withSecrets("kubeconfig", "--out", c.path("admin.conf"))...)
 }
 
-func (c *Cluster) makeMachine(ctx context.Context, n cluster.Node, libraries, disk string) error {
+// k8snode runs the program, as an operator does.
+func (c *Cluster) k8snode(ctx context.Context, args ...string) error {
+	_, err := kube.Run(exec.CommandContext(ctx, c.opts.K8snode, args...), "k8snode "+strings.Join(args, " "))
+	return err
+}
+
+func (c *Cluster) withSecrets(args ...string) []string {
+	return append(args, "--secrets", c.path("secrets.age"), "--passphrase-file", c.path("passphrase"), "--cluster", c.path("cluster.yaml"))
+}
+
+func (c *Cluster) makeMachine(ctx context.Context, n cluster.Node, libraries string) error {
 	dir := c.path(n.Name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	rendered, err := os.ReadFile(filepath.Join(c.path("rendered"), n.Name+".ign"))
-	if err != nil {
+	if err := c.configure(n.Name, "rendered"); err != nil {
 		return err
 	}
-	config, err := nodeConfig(rendered)
-	if err != nil {
-		return err
-	}
-	archive, err := overlay(config)
-	if err != nil {
-		return err
-	}
-	initrd := filepath.Join(dir, "initrd.img")
-	if err := writeInitrd(initrd, filepath.Join(c.opts.Image, images.InitrdFile), archive); err != nil {
+	if err := c.install(ctx, n.Name); err != nil {
 		return err
 	}
 	m, err := lab.NewUML(ctx, c.network, lab.UMLOptions{
 		Name: n.Name, Dir: dir, MAC: n.MAC,
-		Kernel: c.opts.Kernel, Libraries: libraries, Image: disk, Initrd: initrd,
+		Kernel: c.opts.Kernel, Libraries: libraries, Disk: c.disk(n.Name), Initrd: c.initrd(n.Name),
 		Cmdline: c.manifest.Cmdline,
 	})
 	if err != nil {

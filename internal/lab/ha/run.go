@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +22,9 @@ func (c *Cluster) PowerOn(ctx context.Context, names ...string) error {
 		if err := c.machines[name].Start(ctx); err != nil {
 			return err
 		}
+		c.mu.Lock()
 		c.started[name] = c.opts.Now()
+		c.mu.Unlock()
 	}
 	return nil
 }
@@ -31,26 +32,22 @@ func (c *Cluster) PowerOn(ctx context.Context, names ...string) error {
 // PowerOff is the power cut.
 func (c *Cluster) PowerOff(ctx context.Context, names ...string) error {
 	for _, name := range names {
+		c.mu.Lock()
+		delete(c.started, name)
+		c.mu.Unlock()
 		if err := c.machines[name].PowerOff(ctx); err != nil {
 			return err
 		}
-		c.machines[name].Guest().Close()
-		delete(c.started, name)
+		c.opts.Logger.Info("power cut", "machine", name)
 	}
 	return nil
 }
 
-// Wipe pulls the plug and empties the disk.
-func (c *Cluster) Wipe(ctx context.Context, names ...string) error {
-	if err := c.PowerOff(ctx, names...); err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := c.machines[name].Wipe(); err != nil {
-			return err
-		}
-	}
-	return nil
+// running are the machines that should run.
+func (c *Cluster) running() map[string]time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.started)
 }
 
 // Run has a guest run a command, which must succeed, and returns what it
@@ -66,7 +63,8 @@ func (c *Cluster) Run(ctx context.Context, name, command string) (string, error)
 	return strings.TrimSpace(result.Stdout), nil
 }
 
-// WaitReady waits until Kubernetes says that nodes are Ready.
+// WaitReady waits until nodes are Ready in the boot that their machines are in:
+// Kubernetes takes a node that is gone for Ready for a while.
 func (c *Cluster) WaitReady(ctx context.Context, names ...string) error {
 	ready := map[string]bool{}
 	return c.Wait(ctx, "nodes to be Ready", func(ctx context.Context) (string, bool, error) {
@@ -74,20 +72,42 @@ func (c *Cluster) WaitReady(ctx context.Context, names ...string) error {
 		if err := c.Kubectl.Get(ctx, &nodes, "nodes"); err != nil {
 			return lastLine(err.Error()), false, nil // No API server answers yet.
 		}
+		seen, _ := nodes.AllReady(names)
 		for _, name := range names {
-			if _, ok := nodes.AllReady([]string{name}); ok && !ready[name] {
-				ready[name] = true
-				c.opts.Logger.Info("node is Ready", "node", name, "since power on", c.since(name))
+			if ready[name] {
+				continue
 			}
+			if _, ok := nodes.AllReady([]string{name}); !ok {
+				continue
+			}
+			boot, err := c.boot(ctx, name)
+			if err != nil {
+				return "", false, err
+			}
+			if n, _ := nodes.Node(name); n.Boot() != boot {
+				seen += "; " + name + " has not reported since its boot"
+				continue
+			}
+			ready[name] = true
+			c.opts.Logger.Info("node is Ready", "node", name, "since power on", c.since(name))
 		}
-		seen, ok := nodes.AllReady(names)
-		return seen, ok, nil
+		return seen, len(ready) == len(names), nil
 	})
+}
+
+// bootTimeout is how long a machine may take until it answers.
+const bootTimeout = 5 * time.Minute
+
+// boot is the identifier of the boot that a machine is in.
+func (c *Cluster) boot(ctx context.Context, name string) (string, error) {
+	ctx, stop := context.WithTimeoutCause(ctx, bootTimeout, fmt.Errorf("%s does not answer", name))
+	defer stop()
+	return c.machines[name].Guest().Ready(ctx)
 }
 
 // since is how long ago a machine was powered on.
 func (c *Cluster) since(name string) time.Duration {
-	return c.opts.Now().Sub(c.started[name]).Round(100 * time.Millisecond)
+	return c.opts.Now().Sub(c.running()[name]).Round(100 * time.Millisecond)
 }
 
 // held is what a machine says that cannot go on.
@@ -107,10 +127,13 @@ func (c *Cluster) Wait(ctx context.Context, what string, observe func(context.Co
 
 // dead says which of the machines that should run does not, or cannot go on.
 func (c *Cluster) dead() error {
-	for _, name := range slices.Sorted(maps.Keys(c.started)) {
+	for name := range c.running() {
 		m := c.machines[name]
 		select {
 		case <-m.Exited():
+			if _, still := c.running()[name]; !still {
+				continue
+			}
 			err := m.Wait(context.Background())
 			return fmt.Errorf("machine %s is off (%w)", name, cmp.Or(err, errors.New("exit status 0")))
 		default:

@@ -59,7 +59,10 @@ type Node struct {
 	Metadata Metadata `json:"metadata"`
 	Status   struct {
 		Conditions []Condition `json:"conditions"`
-		Images     []struct {
+		NodeInfo   struct {
+			BootID string `json:"bootID"`
+		} `json:"nodeInfo"`
+		Images []struct {
 			Names []string `json:"names"`
 		} `json:"images"`
 	} `json:"status"`
@@ -82,9 +85,22 @@ func (n Node) ready() (Condition, bool) {
 	return Condition{Reason: "Unknown"}, false
 }
 
+// Boot is the identifier of the boot that the kubelet last reported.
+func (n Node) Boot() string { return n.Status.NodeInfo.BootID }
+
 // A NodeList is what "get nodes" says.
 type NodeList struct {
 	Items []Node `json:"items"`
+}
+
+// Node finds a node by its name.
+func (l NodeList) Node(name string) (Node, bool) {
+	for _, n := range l.Items {
+		if n.Metadata.Name == name {
+			return n, true
+		}
+	}
+	return Node{}, false
 }
 
 // AllReady reports whether every named node is Ready, and what is seen.

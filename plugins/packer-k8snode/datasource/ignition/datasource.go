@@ -108,7 +108,7 @@ func (d *Datasource) Configure(raws ...any) error {
 // Execute renders the config.
 func (d *Datasource) Execute() (cty.Value, error) {
 	c := d.config
-	spec, bundle, err := nodeconfig.Load(c.Cluster, c.Secrets, c.passphrase)
+	spec, bundle, err := nodeconfig.Load(c.Cluster, c.Secrets, nodeconfig.WithPassphrase(c.passphrase))
 	if err != nil {
 		return cty.NilVal, err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,7 +130,7 @@ func TestCluster(t *testing.T) {
 	// What must hold on a control plane, and its Docker with the quota.
 	manifest, err := images.OpenManifest(*image)
 	must(t, err)
-	f.check(bootcheck.Verify(f.ctx, f.Machine(first).Guest(), append(bootcheck.KubernetesChecks(manifest, first), bootcheck.DockerChecks()...)))
+	f.check(bootcheck.Verify(f.ctx, f.Machine(first).Guest(), append(bootcheck.NodeChecks(manifest, first), bootcheck.DockerChecks()...)))
 }
 
 // TestHighAvailability takes from a cluster, one after the other, everything of
@@ -138,6 +139,7 @@ func TestHighAvailability(t *testing.T) {
 	f := newFleet(t, nil)
 	f.up()
 	f.initialisedOnce()
+	f.healthy()
 
 	// The machine with the virtual address: it moves, and stays where it is when
 	// the machine is back (nopreempt).
@@ -159,6 +161,10 @@ func TestHighAvailability(t *testing.T) {
 	// Each disk in turn. The config is that of the first installation: with it,
 	// the first control plane may still begin a cluster, and does not.
 	for i, name := range f.ControlPlanes() {
+		if i == 2 {
+			// Once as it is planned; the others, as it happens.
+			f.removed(name)
+		}
 		f.check(f.Wipe(f.ctx, name))
 		if i == 0 {
 			f.lateBond(name)
@@ -181,9 +187,39 @@ func TestHighAvailability(t *testing.T) {
 	f.rejoin(kept)
 	after, err := f.MemberID(f.ctx, kept)
 	f.check(err)
+	f.healthy()
 	if before != after {
 		t.Errorf("the member of %s was %x and is %x: its data was not kept", kept, before, after)
 	}
+}
+
+// removed takes a node out of the cluster, as an operator does.
+func (f *fleet) removed(name string) {
+	f.t.Helper()
+	plan, err := f.K8snode(f.ctx, "node", "remove", name, "--dry-run")
+	f.check(err)
+	f.t.Logf("to remove %s:\n%s", name, plan)
+	done, err := f.K8snode(f.ctx, "node", "remove", name)
+	f.check(err)
+	for _, want := range []string{"done: move its pods to other nodes\n", "done: remove member ", "done: delete the Node object\n"} {
+		if !strings.Contains(done, want) {
+			f.t.Errorf("removing %s did %q, want %q among it", name, done, want)
+		}
+	}
+	other := f.Others(name)
+	e, err := f.Etcd(f.ctx, other[0])
+	f.check(err)
+	if slices.Contains(e.Voters, name) {
+		f.t.Errorf("%s is removed, and the members are %q", name, e.Voters)
+	}
+}
+
+// healthy has the doctor look at the cluster.
+func (f *fleet) healthy() {
+	f.t.Helper()
+	said, err := f.K8snode(f.ctx, "doctor")
+	f.t.Logf("the doctor:\n%s", said)
+	f.check(err)
 }
 
 // initialisedOnce sees that of the control planes, which all wanted to, one ran

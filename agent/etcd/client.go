@@ -21,6 +21,8 @@ type Options struct {
 	Endpoints []string
 	// CA, Certificate and Key are files, PEM.
 	CA, Certificate, Key string
+	// TLS takes the place of the files.
+	TLS *tls.Config
 	// CallTimeout bounds one call; zero means DefaultCallTimeout.
 	CallTimeout time.Duration
 }
@@ -89,6 +91,9 @@ func NodeFiles(dir, name string) Options {
 }
 
 func tlsConfig(opts Options) (*tls.Config, error) {
+	if opts.TLS != nil {
+		return opts.TLS, nil
+	}
 	ca, err := os.ReadFile(opts.CA)
 	if err != nil {
 		return nil, err
@@ -136,6 +141,41 @@ func (c *Client) Status(ctx context.Context, endpoint string) (memberID uint64, 
 		return 0, fmt.Errorf("asking %s for its status: %w", endpoint, err)
 	}
 	return answer.Header.GetMemberId(), nil
+}
+
+// A Health is what a member says of itself.
+type Health struct {
+	ID, Leader uint64
+	Learner    bool
+	// Size and Quota of its data, in bytes.
+	Size, Quota int64
+	// Problems are its alarms, and what else it finds wrong.
+	Problems []string
+}
+
+// Health asks one member how it is. It needs no quorum.
+func (c *Client) Health(ctx context.Context, endpoint string) (Health, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	answer, err := c.client.Status(ctx, endpoint)
+	if err != nil {
+		return Health{}, fmt.Errorf("asking %s for its status: %w", endpoint, err)
+	}
+	return Health{
+		ID: answer.Header.GetMemberId(), Leader: answer.Leader, Learner: answer.IsLearner,
+		Size: answer.DbSize, Quota: answer.DbSizeQuota, Problems: answer.Errors,
+	}, nil
+}
+
+// MoveLeader has the leader, which this client must be connected to, hand over
+// to another member.
+func (c *Client) MoveLeader(ctx context.Context, to uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	if _, err := c.client.MoveLeader(ctx, to); err != nil {
+		return fmt.Errorf("moving the leader of etcd to %x: %w", to, err)
+	}
+	return nil
 }
 
 // ClusterID returns the ID of the cluster that the member is in. It needs a

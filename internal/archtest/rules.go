@@ -75,7 +75,7 @@ func K8snode() Rules {
 			// Where flows meet.
 			{"internal/nodeconfig", []string{"images", "butane/...", "ignition/...", "provision/api"}, "the boot side put together, for whoever delivers or shows a config"},
 			{"internal/cli", []string{
-				"images", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/qemu",
+				"images", "operate", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/qemu",
 			}, "the place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 
@@ -92,6 +92,9 @@ func K8snode() Rules {
 			{"plugins/packer-k8snode/uilog", nil, "a leaf: log lines for Packer"},
 			{"plugins/packer-k8snode/version", nil, "a leaf"},
 			{"plugins/packer-k8snode/acceptance", nil, "tests of the whole, from outside"},
+
+			{"operate", []string{"agent/etcd", "butane", "butane/cluster", "butane/pki", "operate/kube"}, "day 2: asks a running cluster, changes it by plan"},
+			{"operate/kube", nil, "speaks to API servers, decides nothing"},
 
 			// For tests.
 			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/etcd", "agent/etcdguard", "agent/node", "internal/lab/...", "internal/qemu"}, "the whole way, on machines of the lab"},
@@ -161,6 +164,8 @@ var owners = []Owner{
 	{"github.com/insomniacslk/dhcp", []string{"provision/..."}, "only the server speaks DHCP"},
 	{"github.com/pin/tftp", []string{"provision/..."}, "only the server speaks TFTP"},
 	{"go.etcd.io/bbolt", []string{"provision/store/..."}, "state is behind the store"},
+	{"k8s.io/client-go", []string{"operate/kube"}, "what is asked of API servers is listed in one place"},
+	{"k8s.io/kubectl", []string{"operate/kube"}, "draining is kubectl's own"},
 	{"go.etcd.io/etcd", []string{"agent/etcd"}, "what nodes ask etcd is listed in one place"},
 	{"go.uber.org/zap", []string{"agent/etcd"}, "etcd's client wants its logger; everybody else has slog"},
 	{"filippo.io/age", []string{"butane/pki"}, "secrets are opened in one place"},

@@ -13,11 +13,16 @@ const kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeo
 
 // KubernetesChecks hold on a control plane whose kubeadm init is done.
 func KubernetesChecks(m images.Manifest, node string) []Check {
+	return append(NodeChecks(m, node), Check{"every pod is Running", kubectl + "get pods -A -o json", judgePods})
+}
+
+// NodeChecks are those of KubernetesChecks that look at the node, and not at the
+// pods of the cluster.
+func NodeChecks(m images.Manifest, node string) []Check {
 	return []Check{
 		{"the node is Ready", kubectl + "get node " + node + " -o json", func(got string) error {
 			return judgeNode(got, m.Kubernetes)
 		}},
-		{"every pod is Running", kubectl + "get pods -A -o json", judgePods},
 		{"no container image was pulled", "journalctl -b -o cat -u containerd | grep -c 'PullImage.*returns image reference' || true", equals("0")},
 		{"private keys are nobody else's", secretsCommand, judgeSecrets},
 		{"the journal holds no private key", "journalctl -b -o cat | grep -c -e '-----BEGIN .*PRIVATE KEY' || true", equals("0")},

@@ -19,15 +19,15 @@ var (
 	modulesUnit string
 	//go:embed initramfs/sysroot-usr-lib-modules.mount
 	sysrootModulesUnit string
-	//go:embed cpuinfo.service
-	cpuinfoUnit string
+	//go:embed kernel.service
+	kernelUnit string
 )
 
 // nodeConfig is a rendered node that answers to the lab. It has no server to
 // report to: without a usable report configuration it does not wait for one.
 func nodeConfig(rendered []byte) ([]byte, error) {
 	c := guestconfig.Answering(lab.UMLPort).With(guestconfig.NewFile(api.ReportPath, 0o600, "{}\n"))
-	c.Systemd.Units = append(c.Systemd.Units, guestconfig.Unit{Name: "k8snode-lab-cpuinfo.service", Enabled: true, Contents: cpuinfoUnit})
+	c.Systemd.Units = append(c.Systemd.Units, guestconfig.Unit{Name: "k8snode-lab-kernel.service", Enabled: true, Contents: kernelUnit})
 	more, err := c.Marshal()
 	if err != nil {
 		return nil, err

@@ -137,6 +137,13 @@ func (c *Cluster) k8snode(ctx context.Context, args ...string) error {
 	return err
 }
 
+// K8snode runs a verb of the program beside the machines, with the cluster's
+// document and secrets, and returns what it printed.
+func (c *Cluster) K8snode(ctx context.Context, args ...string) (string, error) {
+	out, err := kube.Run(c.network.Command(ctx, c.opts.K8snode, c.withSecrets(args...)...), "k8snode "+strings.Join(args, " "))
+	return string(out), err
+}
+
 func (c *Cluster) withSecrets(args ...string) []string {
 	return append(args, "--secrets", c.path("secrets.age"), "--passphrase-file", c.path("passphrase"), "--cluster", c.path("cluster.yaml"))
 }

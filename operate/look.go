@@ -100,14 +100,17 @@ func (l *Live) Look(ctx context.Context) Facts {
 func (l *Live) certificate(ctx context.Context, address string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, Certificates: l.tls.Certificates}} //nolint:gosec // see above
-	conn, err := d.DialContext(ctx, "tcp", address)
+	var d net.Dialer
+	plain, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return time.Time{}, err
 	}
+	conn := tls.Client(plain, &tls.Config{InsecureSkipVerify: true, Certificates: l.tls.Certificates}) //nolint:gosec // see above
 	defer conn.Close()
-	shown := conn.(*tls.Conn).ConnectionState().PeerCertificates
-	return shown[0].NotAfter, nil
+	if err := conn.HandshakeContext(ctx); err != nil {
+		return time.Time{}, err
+	}
+	return conn.ConnectionState().PeerCertificates[0].NotAfter, nil
 }
 
 // members asks whoever answers for the list, and then each member itself.

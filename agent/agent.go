@@ -141,8 +141,9 @@ func usageText() string {
 
 func (e Env) path(p string) string { return filepath.Join("/", e.Root, p) }
 
-// log writes warnings and steps beside the lines that are for the console.
-func (e Env) log() *slog.Logger { return slog.New(slog.NewTextHandler(e.Stderr, nil)) }
+// log writes warnings and steps, a line of JSON each, beside the lines that are
+// for the console.
+func (e Env) log() *slog.Logger { return slog.New(slog.NewJSONHandler(e.Stderr, nil)) }
 
 // readSeed reads the file that lets the machine speak to the server: the seed
 // of a network boot, or the report file of an installed node.

@@ -96,7 +96,7 @@ func TestGenerateErrors(t *testing.T) {
 		}, `MAC "52:54:00:00:00:21" or address "192.168.7.21" is not valid; validate the cluster first`},
 		{"no secrets", "w1", func(in *butane.Input) {
 			in.Bundle.Kubernetes.Key = ""
-		}, "secrets: authority kubernetes: private key is not one EC PRIVATE KEY block of PEM"},
+		}, "secrets: authority kubernetes: private key is not one block of PEM"},
 		{"no time", "w1", func(in *butane.Input) { in.Now = time.Time{} }, "internal error: no time or no source of randomness given"},
 		{"report of another node", "w1", func(in *butane.Input) { in.Report.Node = "w2" }, `report configuration is that of node "w2"`},
 		{"report without token", "w1", func(in *butane.Input) { in.Report.Token = "" }, "report configuration lacks server, authority or token"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	agentnode "github.com/k8snode/k8snode/agent/node"
+	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/provision/api"
 )
 
@@ -21,6 +22,7 @@ func identityFiles(n node) ([]File, error) {
 		Address:    n.IP().String(),
 		Kubernetes: n.spec.Kubernetes.Version,
 		Runtime:    agentnode.Runtime(n.spec.Runtime.Name),
+		NoProxy:    n.spec.Kubernetes.Proxy.Mode == cluster.ProxyNone,
 		Endpoint:   serverURL(n.spec.Endpoint.Name, n.spec.Endpoint.Port),
 	}
 	if n.controlPlane() {

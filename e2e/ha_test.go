@@ -228,7 +228,7 @@ func (f *fleet) initialisedOnce() {
 	f.t.Helper()
 	var by []string
 	for _, name := range f.ControlPlanes() {
-		out, err := f.Run(f.ctx, name, "journalctl -b -o cat -u k8snode-bootstrap | grep -c 'step=init$' || true")
+		out, err := f.Run(f.ctx, name, "journalctl -b -o cat -u k8snode-bootstrap | grep -c '\"step\":\"init\"' || true")
 		f.check(err)
 		if out != "0" {
 			by = append(by, name)

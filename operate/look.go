@@ -106,7 +106,7 @@ func (l *Live) certificate(ctx context.Context, address string) (time.Time, erro
 		return time.Time{}, err
 	}
 	conn := tls.Client(plain, &tls.Config{InsecureSkipVerify: true, Certificates: l.tls.Certificates}) //nolint:gosec // see above
-	defer conn.Close()
+	defer plain.Close()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return time.Time{}, err
 	}

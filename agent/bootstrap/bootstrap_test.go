@@ -217,6 +217,17 @@ func TestJoin(t *testing.T) {
 	m.wantAbsent(node.Discovery)
 }
 
+// Without kube-proxy there is no ConfigMap of its to wait for.
+func TestJoinWithoutProxy(t *testing.T) {
+	m := newMachine(t, node.Worker)
+	m.opts.Report = nil
+	m.opts.Config.NoProxy = true
+	if err := m.run(strings.Replace(joinCommand, "configmaps/kube-proxy", "configmaps/kubelet-config", 1)); err != nil {
+		t.Fatal(err)
+	}
+	m.wantDone("2026-05-01T12:00:00Z join\n")
+}
+
 // A worker that is faster than the control plane waits: kubeadm would give up
 // where the API server answers but init has not made everything yet.
 func TestJoinWaits(t *testing.T) {

@@ -33,13 +33,21 @@ func applyArgs(kubeconfig, dir string) []string {
 	return []string{"--kubeconfig", kubeconfig, "apply", "-f", dir}
 }
 
-// joinable is what kubeadm init makes last, for the nodes that join: once they
-// may read it, everything else that a join needs is there.
-const joinable = "/api/v1/namespaces/kube-system/configmaps/kube-proxy"
+// joinable is what kubeadm init makes last, of what a node that joins reads: once
+// it may, everything else that a join needs is there. Without kube-proxy that is
+// the kubelet's configuration; the rights to ask for a certificate follow within
+// seconds, and the kubelet asks again.
+func joinable(cfg node.Config) string {
+	const maps = "/api/v1/namespaces/kube-system/configmaps/"
+	if cfg.NoProxy {
+		return maps + "kubelet-config"
+	}
+	return maps + "kube-proxy"
+}
 
 // readyArgs ask the control plane with the credential of the join.
-func readyArgs(kubeconfig string) []string {
-	return []string{"--kubeconfig", kubeconfig, "--request-timeout", "10s", "get", "--raw", joinable}
+func readyArgs(kubeconfig, path string) []string {
+	return []string{"--kubeconfig", kubeconfig, "--request-timeout", "10s", "get", "--raw", path}
 }
 
 // waitForControlPlane returns when a join can succeed. kubeadm itself gives up
@@ -53,8 +61,15 @@ func (b *bootstrapper) waitForControlPlane(ctx context.Context) error {
 		// on the same overcommitted host.
 		policy.First, policy.Max = 10*time.Second, 30*time.Second
 	}
+	said := ""
+	policy.Notify = func(err error, _ time.Duration) {
+		if why := Redact(err.Error()); why != said {
+			b.opts.Log.Info("waiting for the control plane", "endpoint", b.opts.Config.Endpoint, "why", why)
+			said = why
+		}
+	}
 	err := retry.Do(ctx, policy, func(ctx context.Context) error {
-		_, err := b.opts.Runner.Output(ctx, "kubectl", readyArgs(b.path(node.Discovery))...)
+		_, err := b.opts.Runner.Output(ctx, "kubectl", readyArgs(b.path(node.Discovery), joinable(b.opts.Config))...)
 		return err
 	})
 	if err != nil {

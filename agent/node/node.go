@@ -72,6 +72,8 @@ type Config struct {
 	Kubernetes string `json:"kubernetes"`
 	// Runtime is containerd or docker; empty means containerd.
 	Runtime Runtime `json:"runtime,omitempty"`
+	// NoProxy says that kubeadm makes no kube-proxy.
+	NoProxy bool `json:"noProxy,omitempty"`
 	// Endpoint is the URL of the API servers.
 	Endpoint string `json:"endpoint"`
 	// Etcd is set on control planes.

@@ -9,6 +9,11 @@
 // system whose config installed [GuestUnit], [Network.Close] removes
 // everything.
 //
+// There are two kinds of machines. [QEMU] has firmware, boot loaders, disks of
+// any sector size and the image's own kernel, and is slow. [UML] is Linux as a
+// program of the host: of the image it has all but the kernel, and it is fast
+// enough for four nodes on two processors.
+//
 // Promises:
 //   - Nothing that runs inside a network can reach anything outside of it: the
 //     namespace has no route and no interface to the host. Several networks
@@ -22,9 +27,10 @@
 //     firewall rule outside the namespace.
 //
 // It needs root (or CAP_SYS_ADMIN and CAP_NET_ADMIN), /dev/net/tun and ip(8);
-// QEMU machines need qemu-system-x86_64, qemu-img and OVMF. It does not install
+// QEMU machines need qemu-system-x86_64, qemu-img and OVMF, UML machines the
+// kernel that package umlkernel brings. It does not install
 // anything and knows nothing of images or clusters: packages
-// bootcheck and wholepath do.
+// bootcheck, ha and wholepath do.
 //
 // Start with New.
 package lab

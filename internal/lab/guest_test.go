@@ -37,6 +37,12 @@ func serveGuest(t *testing.T) (socket string) {
 	if err := os.WriteFile(script, []byte(lab.GuestScript()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	startGuest(t, script, port)
+	return socket
+}
+
+func startGuest(t *testing.T, script, port string) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sh", script, port)
 	cmd.Env = append(os.Environ(), "RUNTIME_DIRECTORY="+t.TempDir())
 	if err := cmd.Start(); err != nil {
@@ -46,7 +52,6 @@ func serveGuest(t *testing.T) (socket string) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	return socket
 }
 
 // openPort returns the host's end of a line, and the path of the guest's.
@@ -234,5 +239,58 @@ func TestGuestLine(t *testing.T) {
 				t.Errorf("got %+v and error %q, want %+v and %q", got, errorText(err), tt.want, wantErr)
 			}
 		})
+	}
+}
+
+// A guest of User-Mode Linux is behind two pipes, and a terminal that echoes
+// until its script has told it not to.
+func TestGuestBehindPipes(t *testing.T) {
+	host, port := openPort(t)
+	state, err := unix.IoctlGetTermios(int(host.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state.Lflag |= unix.ECHO | unix.ICANON
+	if err := unix.IoctlSetTermios(int(host.Fd()), unix.TCSETS, state); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	guest := lab.NewGuest(lab.Pipes(in, out))
+	defer guest.Close()
+
+	// There is no machine yet.
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	if _, err := guest.Ready(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without pipes: %v", err)
+	}
+	cancel()
+
+	// The machine holds both ends of both, as uml.sh does.
+	ends := map[string]*os.File{}
+	for _, pipe := range []string{in, out} {
+		if err := unix.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if ends[pipe], err = os.OpenFile(pipe, os.O_RDWR, 0); err != nil {
+			t.Fatal(err)
+		}
+		defer ends[pipe].Close()
+	}
+	go func() { _, _ = io.Copy(host, ends[in]) }()
+	go func() { _, _ = io.Copy(ends[out], host) }()
+	script := filepath.Join(dir, "k8snode-lab.sh")
+	if err := os.WriteFile(script, []byte(lab.GuestScript()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	startGuest(t, script, port)
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	// Longer than a line of a terminal that cuts them.
+	long := strings.Repeat("x", 6000)
+	result, err := guest.Run(ctx, "echo "+long)
+	if err != nil || result.Stdout != long+"\n" {
+		t.Errorf("got %d bytes, %v", len(result.Stdout), err)
 	}
 }

@@ -127,6 +127,36 @@ func (l NodeList) AllReady(names []string) (seen string, ready bool) {
 	return strings.Join(words, ", "), ready
 }
 
+// A PodList is what "get pods" says.
+type PodList struct {
+	Items []struct {
+		Metadata Metadata `json:"metadata"`
+		Status   struct {
+			Phase      string      `json:"phase"`
+			Conditions []Condition `json:"conditions"`
+		} `json:"status"`
+	} `json:"items"`
+}
+
+// AllReady reports whether there are pods and every one of them runs and is
+// ready, and which is not.
+func (l PodList) AllReady() (seen string, ready bool) {
+	var words []string
+	for _, p := range l.Items {
+		ready := false
+		for _, c := range p.Status.Conditions {
+			ready = ready || c.Type == "Ready" && c.Status == "True"
+		}
+		if p.Status.Phase != "Running" || !ready {
+			words = append(words, p.Metadata.Name+" is "+p.Status.Phase+", not ready")
+		}
+	}
+	if len(l.Items) == 0 {
+		return "there are no pods", false
+	}
+	return strings.Join(words, ", "), len(words) == 0
+}
+
 // coreDNS matches the tagged name of the CoreDNS image, from any registry.
 var coreDNS = regexp.MustCompile(`/coredns:[^@]+$`)
 

@@ -83,3 +83,24 @@ func TestPreStaged(t *testing.T) {
 		})
 	}
 }
+
+func TestPodsReady(t *testing.T) {
+	const running = `{"metadata": {"name": "a"}, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}`
+	for _, tt := range []struct {
+		name, items string
+		seen        string
+		ready       bool
+	}{
+		{name: "none", seen: "there are no pods"},
+		{name: "all", items: running + "," + running, ready: true},
+		{name: "one is not", items: running + `,{"metadata": {"name": "b"}, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]}}`, seen: "b is Running, not ready"},
+		{name: "one is pending", items: `{"metadata": {"name": "c"}, "status": {"phase": "Pending"}}`, seen: "c is Pending, not ready"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			seen, ready := decode[kube.PodList](t, `{"items": [`+tt.items+`]}`).AllReady()
+			if seen != tt.seen || ready != tt.ready {
+				t.Errorf("got %q, %t; want %q, %t", seen, ready, tt.seen, tt.ready)
+			}
+		})
+	}
+}

@@ -81,6 +81,23 @@ func (c *Cluster) answer(ctx context.Context, opts Options, client kube.Kubectl,
 	})
 }
 
+// podsReady waits until every pod of the cluster is ready: those of the control
+// plane, and CoreDNS and kube-proxy, which need a working network of pods.
+func (c *Cluster) podsReady(ctx context.Context, opts Options, client kube.Kubectl) error {
+	wait := kube.Waiter{What: "every pod to be ready", Every: 2 * time.Second, Stall: opts.Stall, Now: opts.Now}
+	return wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
+		if err := c.dead(); err != nil {
+			return "", false, err
+		}
+		var pods kube.PodList
+		if err := client.Get(ctx, &pods, "pods", "--all-namespaces"); err != nil {
+			return err.Error(), false, nil
+		}
+		seen, ready := pods.AllReady()
+		return seen, ready, nil
+	})
+}
+
 // stagedImage finds the CoreDNS image that was baked into the worker's image,
 // in what its kubelet says of itself.
 func (c *Cluster) stagedImage(ctx context.Context, opts Options, client kube.Kubectl, worker string) (string, error) {

@@ -69,8 +69,13 @@ func (c *Cluster) perform(ctx context.Context, opts Options, manifest images.Man
 	}); err != nil {
 		return err
 	}
-	return run.stage("pod answers", func() error {
+	if err := run.stage("pod answers", func() error {
 		return c.answer(ctx, opts, client, docs.spec)
+	}); err != nil {
+		return err
+	}
+	return run.stage("pods ready", func() error {
+		return c.podsReady(ctx, opts, client)
 	})
 }
 

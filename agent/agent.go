@@ -56,7 +56,8 @@ func verbs() []verb {
 		{"scrub", "mark the first boot as done, and erase the config that it used", scrubVerb},
 		{"etcd-guard", "decide how etcd may start, and wait until it may", etcdGuardVerb},
 		{"etcd-promote", "make this node's member of etcd one that votes", etcdPromoteVerb},
-		{"import", "import the baked container images into containerd", importVerb},
+		{"etcd-backup", "save a snapshot of etcd", etcdBackupVerb},
+		{"import", "import the baked container images into the runtime", importVerb},
 		{"bootstrap", "run kubeadm init or join, once", bootstrapVerb},
 		{"report", "tell the provisioning server how far this machine is", reportVerb},
 	}

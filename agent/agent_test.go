@@ -96,7 +96,8 @@ func TestUsage(t *testing.T) {
   scrub         mark the first boot as done, and erase the config that it used
   etcd-guard    decide how etcd may start, and wait until it may
   etcd-promote  make this node's member of etcd one that votes
-  import        import the baked container images into containerd
+  etcd-backup   save a snapshot of etcd
+  import        import the baked container images into the runtime
   bootstrap     run kubeadm init or join, once
   report        tell the provisioning server how far this machine is
 ` {

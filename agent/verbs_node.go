@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/agent/bootstrap"
+	"github.com/k8snode/k8snode/agent/etcdbackup"
 	"github.com/k8snode/k8snode/agent/etcdguard"
 	"github.com/k8snode/k8snode/agent/preload"
 	"github.com/k8snode/k8snode/agent/retry"
@@ -41,6 +42,22 @@ func etcdPromoteVerb(*flag.FlagSet) func(context.Context, Env) error {
 			return err
 		}
 		return etcdguard.Promote(ctx, etcdguard.Options{Config: cfg, Root: env.Root, Now: env.Now, Log: env.log()})
+	}
+}
+
+func etcdBackupVerb(flags *flag.FlagSet) func(context.Context, Env) error {
+	dir := flags.String("dir", "", "`folder` of the snapshots")
+	keep := flags.Int("keep", etcdbackup.DefaultKeep, "`number` of snapshots that stay")
+	return func(ctx context.Context, env Env) error {
+		if *dir == "" || *keep < 1 {
+			return errors.New("name a folder with -dir, and a number of at least 1 with -keep")
+		}
+		cfg, err := env.readNode()
+		if err != nil {
+			return err
+		}
+		_, err = etcdbackup.Run(ctx, etcdbackup.Options{Config: cfg, Root: env.Root, Dir: *dir, Keep: *keep, Now: env.Now, Log: env.log()})
+		return err
 	}
 }
 

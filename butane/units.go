@@ -23,6 +23,13 @@ func units(n node) ([]Unit, error) {
 	if n.controlPlane() {
 		enable("etcd-guard.service", "etcd.service", "etcd-promote.service")
 	}
+	if n.controlPlane() && n.spec.Etcd.Backup.Schedule != "" {
+		backup, err := backupUnits(n.spec.Etcd.Backup)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, backup...)
+	}
 	if n.controlPlane() && n.Cluster.Proxied() {
 		for _, name := range []string{"haproxy.service", "keepalived.service"} {
 			all = append(all, Unit{Name: name, Enabled: true, Dropins: []Dropin{{"10-k8snode.conf", restart}}})
@@ -78,4 +85,21 @@ func dropins(from []cluster.Dropin) []Dropin {
 		to = append(to, Dropin(d))
 	}
 	return to
+}
+
+// backupUnits save snapshots of etcd: the timer is enabled, and starts the
+// service.
+func backupUnits(b cluster.EtcdBackup) ([]Unit, error) {
+	service, err := execute("etcd-backup.service.tmpl", b)
+	if err != nil {
+		return nil, err
+	}
+	timer, err := execute("etcd-backup.timer.tmpl", b)
+	if err != nil {
+		return nil, err
+	}
+	return []Unit{
+		{Name: "etcd-backup.service", Contents: service},
+		{Name: "etcd-backup.timer", Enabled: true, Contents: timer},
+	}, nil
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/agent/etcd"
+	"github.com/k8snode/k8snode/agent/etcdbackup"
 	"github.com/k8snode/k8snode/agent/etcdguard"
 	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/butane/pki"
@@ -43,7 +44,7 @@ func TestEtcd(t *testing.T) {
 		t.Skip("no -image: make test passes it")
 	}
 	dir := t.TempDir()
-	run(t, "unsquashfs", "-quiet", "-no-progress", "-dest", filepath.Join(dir, "root"), filepath.Join(*image, "pxe", "rootfs.squashfs"), "usr/bin/etcd")
+	run(t, "unsquashfs", "-quiet", "-no-progress", "-dest", filepath.Join(dir, "root"), filepath.Join(*image, "pxe", "rootfs.squashfs"), "usr/bin/etcd", "usr/bin/etcdutl")
 	members := newEtcdMembers(t, filepath.Join(dir, "root/usr/bin/etcd"), dir)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
@@ -82,6 +83,15 @@ func TestEtcd(t *testing.T) {
 		members.check(ctx, id, fmt.Sprintf("member %d wiped", i))
 	}
 
+	// A snapshot is one that etcd's own tool takes.
+	snapshot, err := etcdbackup.Run(ctx, etcdbackup.Options{
+		Config: members[1].cfg, Dir: filepath.Join(dir, "backup"), Now: time.Now,
+		Connect: func(etcdbackup.Options) (etcdbackup.Source, error) { return members[1].client(), nil },
+	})
+	must(t, err)
+	run(t, filepath.Join(dir, "root/usr/bin/etcdutl"), "snapshot", "status", snapshot)
+	run(t, filepath.Join(dir, "root/usr/bin/etcdutl"), "snapshot", "restore", snapshot, "--data-dir", filepath.Join(dir, "restored"))
+
 	// One whose data is kept comes back as it was.
 	members[1].kill()
 	must(t, members[1].start(ctx))
@@ -113,7 +123,7 @@ func TestEtcd(t *testing.T) {
 	members[1].kill()
 	swapped := members[0].cfg
 	swapped.Name, swapped.Etcd = members[1].cfg.Name, members[1].cfg.Etcd
-	_, err := etcdguard.Run(ctx, members[0].guard(swapped))
+	_, err = etcdguard.Run(ctx, members[0].guard(swapped))
 	if err == nil || !strings.Contains(err.Error(), "the data folder belongs to member cp1") {
 		t.Errorf("a swapped disk: %v", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -176,6 +177,16 @@ func (c *Client) MoveLeader(ctx context.Context, to uint64) error {
 		return fmt.Errorf("moving the leader of etcd to %x: %w", to, err)
 	}
 	return nil
+}
+
+// Snapshot is the database of a member, followed by its SHA-256. It takes as
+// long as ctx allows.
+func (c *Client) Snapshot(ctx context.Context) (io.ReadCloser, error) {
+	snapshot, err := c.client.Snapshot(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("asking etcd for a snapshot: %w", err)
+	}
+	return snapshot, nil
 }
 
 // ClusterID returns the ID of the cluster that the member is in. It needs a

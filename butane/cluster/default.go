@@ -16,6 +16,8 @@ const (
 	DefaultMaxPods             = 110
 	DefaultCertificateValidity = Duration(8760 * time.Hour)
 	DefaultQuotaGiB            = 6
+	DefaultBackups             = 7
+	DefaultBackupDirectory     = "/var/lib/etcd-backup"
 	DefaultHTTPPort            = 8080
 	DefaultTLSPort             = 8443
 	// DefaultProxiedPort is that of haproxy, which cannot have the API
@@ -161,6 +163,10 @@ func (e Etcd) withDefaults() Etcd {
 	fill(&e.CompactionMode, CompactPeriodic)
 	if e.CompactionMode == CompactPeriodic {
 		fill(&e.CompactionRetention, "1h")
+	}
+	if e.Backup.Schedule != "" {
+		fill(&e.Backup.Keep, DefaultBackups)
+		fill(&e.Backup.Directory, DefaultBackupDirectory)
 	}
 	return e
 }

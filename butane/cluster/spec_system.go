@@ -17,6 +17,20 @@ type Etcd struct {
 	CompactionMode string `yaml:"compactionMode"`
 	// CompactionRetention is a time, or a number of revisions.
 	CompactionRetention string `yaml:"compactionRetention"`
+	// Backup saves snapshots on every control plane; without a schedule there
+	// are none.
+	Backup EtcdBackup `yaml:"backup"`
+}
+
+// EtcdBackup saves snapshots of etcd.
+type EtcdBackup struct {
+	// Schedule is a calendar event of systemd.time(7): daily, or *-*-* 03:00.
+	Schedule string `yaml:"schedule"`
+	// Keep is how many snapshots of each control plane stay.
+	Keep int `yaml:"keep"`
+	// Directory may be that of a mount of system.mounts. One on the node's own
+	// disk is lost with it.
+	Directory string `yaml:"directory"`
 }
 
 // Runtime is what runs containers.

@@ -25,6 +25,7 @@ const (
 
 func (c *checker) etcd(e Etcd) {
 	const path report.Path = "spec.etcd"
+	c.backup(path.Field("backup"), e.Backup)
 	known := c.oneOf(path.Field("tuning"), e.Tuning, TuningSlow, TuningLAN)
 	if known && e.HeartbeatMillis < 1 {
 		c.add(path.Field("heartbeatMillis"), fmt.Sprintf("%d is not a time", e.HeartbeatMillis), "")
@@ -52,6 +53,34 @@ func (c *checker) etcd(e Etcd) {
 		}
 	}
 }
+
+// schedulePattern holds what systemd.time(7) allows in a calendar event; whether
+// it is one, systemd says.
+var schedulePattern = regexp.MustCompile(`^[A-Za-z0-9*][A-Za-z0-9*:.,/~ -]*$`)
+
+// maxBackups is more than a snapshot an hour for a month.
+const maxBackups = 1000
+
+func (c *checker) backup(path report.Path, b EtcdBackup) {
+	if b.Schedule == "" {
+		if b.Keep != 0 || b.Directory != "" {
+			c.add(path.Field("schedule"), "missing", "write when, for instance daily")
+		}
+		return
+	}
+	if !schedulePattern.MatchString(b.Schedule) {
+		c.add(path.Field("schedule"), fmt.Sprintf("%q is not a calendar event", b.Schedule), "write it as daily, or as *-*-* 03:00")
+	}
+	if b.Keep < 1 || b.Keep > maxBackups {
+		c.add(path.Field("keep"), fmt.Sprintf("%d is out of range", b.Keep), fmt.Sprintf("use 1 to %d", maxBackups))
+	}
+	if !backupPattern.MatchString(b.Directory) || strings.Contains(b.Directory, "..") {
+		c.add(path.Field("directory"), fmt.Sprintf("%q is not a folder that can be written", b.Directory), "use one below /var, without spaces")
+	}
+}
+
+// backupPattern needs no quotes in a unit.
+var backupPattern = regexp.MustCompile(`^/var(/[A-Za-z0-9._-]+)+$`)
 
 // webSocketsMinor is the version in which kubectl exec stopped working through
 // cri-dockerd (Mirantis/cri-dockerd#560), unless a feature gate is off.

@@ -62,6 +62,7 @@ func K8snode() Rules {
 			{"agent/disk", []string{"provision/api"}, "finds the disk of a plan"},
 			{"agent/disk/disktest", []string{"agent/disk"}, "a fake machine for tests"},
 			{"agent/etcd", nil, "speaks to etcd, decides nothing"},
+			{"agent/etcdbackup", []string{"agent/etcd", "agent/node"}, "saves snapshots"},
 			{"agent/etcdguard", []string{"internal/atomicfile", "agent/etcd", "agent/node"}, "decides how etcd starts"},
 			{"agent/install", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
 			{"agent/node", nil, "a leaf: the file by which the boot side tells the agent who it is"},
@@ -97,7 +98,7 @@ func K8snode() Rules {
 			{"operate/kube", nil, "speaks to API servers, decides nothing"},
 
 			// For tests.
-			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/etcd", "agent/etcdguard", "agent/node", "internal/lab/...", "internal/qemu"}, "the whole way, on machines of the lab"},
+			{"e2e", []string{"images", "builder/...", "butane/...", "ignition/...", "provision/...", "agent/etcd", "agent/etcdbackup", "agent/etcdguard", "agent/node", "internal/lab/...", "internal/qemu"}, "the whole way, on machines of the lab"},
 			{"internal/atomicfile", nil, "one system call dance"},
 			{"internal/archtest", nil, "reads source, imports none of it"},
 			{"internal/fieldref", nil, "a leaf for tests: pages from types"},

@@ -282,12 +282,13 @@ func (f *fleet) lateBond(name string) {
 }
 
 const (
-	// cutRounds are clusters, in each of which every machine loses its power
-	// cutsEach times while it becomes a node.
-	cutRounds = 3
-	cutsEach  = 2
-	// bootstrapTakes is how long a machine is busy becoming a node.
-	bootstrapTakes = 3 * time.Minute
+	// cutRounds are clusters; in each, machines lose their power while they
+	// become nodes: control planes so many times, workers once.
+	cutRounds           = 2
+	cutsOfControlPlanes = 3
+	// cutWithin is the longest time from power on to a cut. A first boot runs
+	// kubeadm after about 70 seconds, a later one after 40.
+	cutWithin = 100 * time.Second
 )
 
 // TestPowerCuts cuts the power of machines at random moments of their
@@ -308,9 +309,12 @@ func TestPowerCuts(t *testing.T) {
 			f.check(f.PowerOn(f.ctx, f.Nodes()...))
 			var cuts errgroup.Group
 			for _, name := range f.Nodes() {
-				moments := make([]time.Duration, cutsEach)
+				moments := make([]time.Duration, 1)
+				if slices.Contains(f.ControlPlanes(), name) {
+					moments = make([]time.Duration, cutsOfControlPlanes)
+				}
 				for i := range moments {
-					moments[i] = time.Duration(random.Int64N(int64(bootstrapTakes)))
+					moments[i] = time.Duration(random.Int64N(int64(cutWithin)))
 				}
 				cuts.Go(func() error { return f.cut(name, moments) })
 			}

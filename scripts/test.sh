@@ -70,8 +70,8 @@ stage_boot() { e2e '^TestBoot$/^(disk-uefi|disk-bios|tampered)$'; }
 # Three control planes and a worker; one control plane is wiped.
 stage_cluster() { e2e '^TestCluster$'; }
 
-# All that is taken from a cluster, and power cuts.
-stage_ha() { e2e '^Test(HighAvailability|PowerCuts)$'; }
+# All that is taken from a cluster, power cuts, and a node with Docker.
+stage_ha() { e2e '^Test(HighAvailability|PowerCuts|Docker)$'; }
 
 # Every boot; the disk with large sectors is another image.
 stage_boots() {

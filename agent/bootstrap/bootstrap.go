@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/k8snode/k8snode/agent/command"
 	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/agent/retry"
@@ -60,6 +62,8 @@ type Options struct {
 	Now func() time.Time
 	// Rand is the source of keys; required on control planes.
 	Rand io.Reader
+	// Sync writes all file systems to their disks; nil asks the kernel.
+	Sync func()
 	// Out gets the output of kubeadm, line by line; nil discards it.
 	Out io.Writer
 	// Log gets the steps; nil discards them.
@@ -84,6 +88,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.ClockWait == 0 {
 		o.ClockWait = DefaultClockWait
+	}
+	if o.Sync == nil {
+		o.Sync = unix.Sync
 	}
 	if o.Out == nil {
 		o.Out = io.Discard
@@ -249,6 +256,9 @@ func (b *bootstrapper) kubeadm(ctx context.Context, action Action) error {
 	if err := b.opts.Runner.Run(ctx, out, "kubeadm", kubeadmArgs(action)...); err != nil {
 		return err
 	}
+	// kubeadm and the kubelet do not wait for the disk. What is remembered below
+	// must not outlive, in a power cut, the files that it is about.
+	b.opts.Sync()
 	record.Succeeded = true
 	return b.writeRecord(record)
 }

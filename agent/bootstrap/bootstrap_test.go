@@ -217,6 +217,27 @@ func TestJoin(t *testing.T) {
 	m.wantAbsent(node.Discovery)
 }
 
+// What kubeadm wrote is on the disk before it is remembered that it has run.
+func TestSync(t *testing.T) {
+	for role, want := range map[node.Role]string{node.ControlPlane: "/etc/kubernetes/admin.conf", node.Worker: "/etc/kubernetes/kubelet.conf"} {
+		m := newMachine(t, role)
+		synced := 0
+		m.opts.Sync = func() {
+			synced++
+			m.read(want)
+			if record := m.read(node.StateDir + "/kubeadm.json"); strings.Contains(record, `"succeeded":true`) {
+				t.Errorf("%s: it is remembered before it is written: %s", role, record)
+			}
+		}
+		if err := bootstrap.Run(t.Context(), m.opts); err != nil || synced != 1 {
+			t.Errorf("%s: %v, synced %d times, want once", role, err, synced)
+		}
+		if record := m.read(node.StateDir + "/kubeadm.json"); !strings.Contains(record, `"succeeded":true`) {
+			t.Errorf("%s: it is not remembered: %s", role, record)
+		}
+	}
+}
+
 // Without kube-proxy there is no ConfigMap of its to wait for.
 func TestJoinWithoutProxy(t *testing.T) {
 	m := newMachine(t, node.Worker)

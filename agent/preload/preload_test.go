@@ -108,11 +108,18 @@ type machine struct {
 	opts preload.Options
 	dir  string
 	out  bytes.Buffer
+	// synced are the folders whose file system was.
+	synced []string
+}
+
+func (m *machine) sync(dir string) error {
+	m.synced = append(m.synced, strings.TrimPrefix(dir, m.opts.Root))
+	return nil
 }
 
 func newMachine(t *testing.T, role node.Role) *machine {
 	m := &machine{t: t, dir: t.TempDir()}
-	m.opts = preload.Options{Role: role, Root: t.TempDir(), Runner: command.Runner{Dir: m.dir}, Out: &m.out}
+	m.opts = preload.Options{Role: role, Root: t.TempDir(), Runner: command.Runner{Dir: m.dir}, Out: &m.out, Sync: m.sync}
 	m.ctr("true")
 	m.archive("all/pause.tar", "registry.example/pause:3.10", "config-1")
 	m.archive("controlPlane/etcd.tar", "registry.example/etcd:3.7", "config-2")
@@ -162,9 +169,9 @@ func (m *machine) run() (out, log string, err error) {
 const (
 	prefix      = "--address /run/containerd/containerd.sock -n k8s.io images "
 	list        = prefix + "ls -q\n"
-	importPause = prefix + "import --local /usr/share/k8snode/images/all/pause.tar\n" +
+	importPause = prefix + "import --local --sync-fs /usr/share/k8snode/images/all/pause.tar\n" +
 		prefix + "label registry.example/pause:3.10 io.cri-containerd.pinned=pinned\n"
-	importEtcd = prefix + "import --local /usr/share/k8snode/images/controlPlane/etcd.tar\n" +
+	importEtcd = prefix + "import --local --sync-fs /usr/share/k8snode/images/controlPlane/etcd.tar\n" +
 		prefix + "label registry.example/etcd:3.7 io.cri-containerd.pinned=pinned\n"
 )
 
@@ -190,6 +197,10 @@ func TestRun(t *testing.T) {
 	pause, etcd := "registry.example/pause:3.10", "registry.example/etcd:3.7"
 	check(event("all/pause.tar", "imported", pause)+event("controlPlane/etcd.tar", "imported", etcd), list+importPause+importEtcd)
 	check(event("all/pause.tar", "present", pause)+event("controlPlane/etcd.tar", "present", etcd), list)
+
+	if diff := cmp.Diff([]string{"/var/lib/containerd", "/var/lib/containerd"}, m.synced); diff != "" {
+		t.Error(diff)
+	}
 
 	// Somebody removed one image.
 	m.write(filepath.Join(m.dir, "present"), []byte(etcd+"\n"), 0o644)
@@ -240,18 +251,24 @@ func TestDocker(t *testing.T) {
 cd `+m.dir+`
 echo "$*" >>log
 touch present
+case "$1 $2" in
+"image ls") cat present ;;
+esac
 case "$1" in
-image) cat present ;;
 load) echo "registry.example/$(basename "$4" .tar):$(case "$4" in *pause.tar) echo 3.10 ;; *) echo 3.7 ;; esac)" >>present ;;
 esac
 `), 0o755)
 	const list = "image ls --format {{.Repository}}:{{.Tag}}\n"
 	_, log, err := m.run()
-	if want := list + "load --quiet --input /usr/share/k8snode/images/all/pause.tar\nload --quiet --input /usr/share/k8snode/images/controlPlane/etcd.tar\n"; err != nil || log != want {
+	if want := list + "image rm --force registry.example/pause:3.10\nload --quiet --input /usr/share/k8snode/images/all/pause.tar\n" +
+		"image rm --force registry.example/etcd:3.7\nload --quiet --input /usr/share/k8snode/images/controlPlane/etcd.tar\n"; err != nil || log != want {
 		t.Errorf("got %q, %v; want %q", log, err, want)
 	}
 	if out, log, err := m.run(); err != nil || log != list || strings.Contains(out, "imported") {
 		t.Errorf("the second time: %q, %q, %v", out, log, err)
+	}
+	if diff := cmp.Diff([]string{"/var/lib/docker", "/var/lib/docker"}, m.synced); diff != "" {
+		t.Error(diff)
 	}
 	m.opts.Runtime = "podman"
 	if _, _, err := m.run(); err == nil || err.Error() != `importing images: runtime "podman" is unknown` {

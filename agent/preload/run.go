@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/k8snode/k8snode/agent/command"
 	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/internal/atomicfile"
@@ -25,6 +27,8 @@ type Options struct {
 	Root string
 	// Runner finds ctr and docker.
 	Runner command.Runner
+	// Sync writes the file system of a folder to its disk; nil asks the kernel.
+	Sync func(dir string) error
 	// Out gets one line of JSON for each step; nil discards them.
 	Out io.Writer
 }
@@ -48,6 +52,9 @@ type marker struct {
 func Run(ctx context.Context, opts Options) error {
 	if opts.Out == nil {
 		opts.Out = io.Discard
+	}
+	if opts.Sync == nil {
+		opts.Sync = syncFileSystem
 	}
 	dir := filepath.Join("/", opts.Root, node.ImagesDir)
 	archives, err := Archives(dir, opts.Role)
@@ -100,6 +107,9 @@ func importOne(ctx context.Context, opts Options, store store, archive string, p
 			return Event{}, err
 		}
 	}
+	if err := opts.Sync(filepath.Join("/", opts.Root, store.dir)); err != nil {
+		return Event{}, err
+	}
 	if err := atomicfile.Write(path, want, 0o600); err != nil {
 		return Event{}, err
 	}
@@ -128,4 +138,16 @@ func markerPath(root, archive string) string {
 
 func containsAll(all, some []string) bool {
 	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
+}
+
+func syncFileSystem(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("syncing the file system of %s: %w", dir, err)
+	}
+	return nil
 }

@@ -8,8 +8,14 @@
 package guestconfig
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
 
 	"github.com/k8snode/k8snode/internal/lab"
 )
@@ -38,7 +44,38 @@ type Merged struct {
 
 // A Resource is content, as a URL.
 type Resource struct {
-	Source string `json:"source"`
+	Source      string `json:"source"`
+	Compression string `json:"compression,omitempty"`
+}
+
+// Content is that of a data URL, RFC 2397, as Butane writes them.
+func (r Resource) Content() ([]byte, error) {
+	rest, ok := strings.CutPrefix(r.Source, "data:")
+	kind, data, found := strings.Cut(rest, ",")
+	if !ok || !found {
+		return nil, fmt.Errorf("%q is no data URL", r.Source)
+	}
+	content := []byte(data)
+	if strings.HasSuffix(kind, ";base64") {
+		var err error
+		if content, err = base64.StdEncoding.DecodeString(data); err != nil {
+			return nil, err
+		}
+	} else {
+		plain, err := url.PathUnescape(data)
+		if err != nil {
+			return nil, err
+		}
+		content = []byte(plain)
+	}
+	if r.Compression != "gzip" {
+		return content, nil
+	}
+	unpacked, err := gzip.NewReader(bytes.NewReader(content))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(unpacked)
 }
 
 // Storage has the files.

@@ -3,10 +3,12 @@ package ha
 import (
 	"bytes"
 	_ "embed" // for the units
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 
 	"github.com/k8snode/k8snode/internal/lab"
 	"github.com/k8snode/k8snode/internal/lab/guestconfig"
@@ -27,6 +29,11 @@ var (
 // report to: without a usable report configuration it does not wait for one.
 func nodeConfig(rendered []byte) ([]byte, error) {
 	c := guestconfig.Answering(lab.UMLPort).With(guestconfig.NewFile(api.ReportPath, 0o600, "{}\n"))
+	cni, err := withoutMasquerade(rendered)
+	if err != nil {
+		return nil, err
+	}
+	c = c.With(cni)
 	c.Systemd.Units = append(c.Systemd.Units, guestconfig.Unit{Name: "k8snode-lab-kernel.service", Enabled: true, Contents: kernelUnit})
 	more, err := c.Marshal()
 	if err != nil {
@@ -34,6 +41,35 @@ func nodeConfig(rendered []byte) ([]byte, error) {
 	}
 	return guestconfig.Merge(rendered, more)
 }
+
+// cniFile is the network of pods, as package butane writes it.
+const cniFile = "/etc/cni/net.d/10-k8snode.conflist"
+
+// withoutMasquerade is the network of pods for a kernel that translates no
+// addresses.
+func withoutMasquerade(rendered []byte) (guestconfig.File, error) {
+	var c guestconfig.Config
+	if err := json.Unmarshal(rendered, &c); err != nil {
+		return guestconfig.File{}, fmt.Errorf("reading the rendered config: %w", err)
+	}
+	for _, f := range c.Storage.Files {
+		if f.Path != cniFile {
+			continue
+		}
+		content, err := f.Contents.Content()
+		if err != nil {
+			return guestconfig.File{}, fmt.Errorf("reading %s of the rendered config: %w", cniFile, err)
+		}
+		changed := masquerade.ReplaceAllString(string(content), "${1}false")
+		if changed == string(content) {
+			return guestconfig.File{}, fmt.Errorf("%s of the rendered config has no ipMasq: %s", cniFile, content)
+		}
+		return guestconfig.NewFile(cniFile, f.Mode, changed), nil
+	}
+	return guestconfig.File{}, fmt.Errorf("the rendered config has no %s", cniFile)
+}
+
+var masquerade = regexp.MustCompile(`("ipMasq": *)true`)
 
 // overlay is what the initramfs of a machine has besides the image's.
 func overlay(config []byte) ([]byte, error) {

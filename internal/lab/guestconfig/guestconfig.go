@@ -55,18 +55,14 @@ func (r Resource) Content() ([]byte, error) {
 	if !ok || !found {
 		return nil, fmt.Errorf("%q is no data URL", r.Source)
 	}
-	content := []byte(data)
-	if strings.HasSuffix(kind, ";base64") {
-		var err error
-		if content, err = base64.StdEncoding.DecodeString(data); err != nil {
-			return nil, err
-		}
-	} else {
-		plain, err := url.PathUnescape(data)
-		if err != nil {
-			return nil, err
-		}
+	content, err := base64.StdEncoding.DecodeString(data)
+	if !strings.HasSuffix(kind, ";base64") {
+		var plain string
+		plain, err = url.PathUnescape(data)
 		content = []byte(plain)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if r.Compression != "gzip" {
 		return content, nil

@@ -214,6 +214,7 @@ func TestNodeContainerd(t *testing.T) {
 		`plugins."io.containerd.cri.v1.runtime".containerd.default_runtime_name`:                `"runc"`,
 		`plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.runtime_type`:          `"io.containerd.runc.v2"`,
 		`plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options.SystemdCgroup`: "true",
+		`plugins."io.containerd.service.v1.diff-service".sync_fs`:                               "true",
 	}
 	eachNode(t, func(t *testing.T, l images.Loaded) {
 		got := map[string]string{}

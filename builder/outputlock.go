@@ -8,8 +8,18 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
+)
+
+// A lock outlives its killed holder for as long as a program that the holder
+// was starting has not yet closed its copy of the file: on a cold disk, the time
+// to read the program.
+const (
+	orphanTries = 50
+	orphanPause = 100 * time.Millisecond
 )
 
 // An OutputBusyError says that another process writes the same output folder.
@@ -27,8 +37,14 @@ func (e *OutputBusyError) Error() string {
 	return fmt.Sprintf("%s writes %s now, it holds %s; wait for it, or name another folder with --out", who, e.Out, e.File)
 }
 
+// orphan reports whether the process that took the lock is no more.
+func (e *OutputBusyError) orphan() bool {
+	pid, err := strconv.Atoi(e.PID)
+	return err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}
+
 // LockOutput keeps other bakes away from an output folder until release is
-// called. It does not wait: a folder that another one writes is an
+// called. It does not wait for another bake: a folder that one writes is an
 // [OutputBusyError]. What an interrupted bake left beside the folder is put in
 // order: half an output is removed, and an old one that was moved away is put
 // back.
@@ -42,7 +58,7 @@ func LockOutput(out string) (release func(), err error) {
 		return nil, fmt.Errorf("locking the output: %w", err)
 	}
 	path := filepath.Join(parent, "."+name+".lock")
-	for {
+	for try := 1; ; try++ {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			return nil, fmt.Errorf("locking the output: %w", err)
@@ -55,7 +71,11 @@ func LockOutput(out string) (release func(), err error) {
 		case errors.Is(err, syscall.EWOULDBLOCK):
 			pid, _ := io.ReadAll(io.LimitReader(f, 32)) // without it the message says less
 			f.Close()
-			return nil, &OutputBusyError{Out: out, File: path, PID: strings.TrimSpace(string(pid))}
+			busy := &OutputBusyError{Out: out, File: path, PID: strings.TrimSpace(string(pid))}
+			if try > orphanTries || !busy.orphan() {
+				return nil, busy
+			}
+			time.Sleep(orphanPause)
 		case err != nil:
 			f.Close()
 			return nil, fmt.Errorf("locking %s: %w", path, err)

@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -113,4 +115,26 @@ func TestLockOutputImpossible(t *testing.T) {
 	if want := "locking the output: mkdir " + file + ": not a directory"; text(err) != want {
 		t.Errorf("error %v, want %s", err, want)
 	}
+}
+
+// A program that a killed bake was starting has the lock for a moment longer.
+func TestLockOutputOrphan(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "node")
+	orphan, err := os.Create(filepath.Join(filepath.Dir(out), ".node.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := orphan.WriteString("123456789\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(orphan.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	ends := time.AfterFunc(300*time.Millisecond, func() { orphan.Close() })
+	defer ends.Stop()
+	release, err := builder.LockOutput(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
 }

@@ -5,7 +5,7 @@ OUT    ?= out/$(RECIPE)
 export RECIPE OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build plugin image check test test-boot test-ha test-packer bench lint unit race wholepath golden lab lab-stop clean
+.PHONY: help packages build plugin image check test test-boot test-ha test-settings test-packer bench lint unit race wholepath golden lab lab-stop clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-boot: image ## boot the image in every way: firmware, media, sectors, power
 
 test-ha: image ## what a highly available cluster survives: disks, power, programs, cables
 	scripts/test.sh ha
+
+test-settings: image ## nodes with what a cluster document can ask for: docker, disks, bonds, IPVS, a restored etcd
+	scripts/test.sh settings
 
 test-packer: image ## the Packer plugin with the real Packer, node.yaml too
 	scripts/test.sh packer-all

@@ -54,11 +54,13 @@ func verbs() []verb {
 		{"root", "open the root of the image, wherever it is, and check it", rootVerb},
 		{"seed", "decide whether this is a first boot, and hand its config to Ignition", seedVerb},
 		{"scrub", "mark the first boot as done, and erase the config that it used", scrubVerb},
+		{"disk-links", "name the links of a disk, for udev", diskLinksVerb},
 		{"etcd-guard", "decide how etcd may start, and wait until it may", etcdGuardVerb},
 		{"etcd-promote", "make this node's member of etcd one that votes", etcdPromoteVerb},
 		{"etcd-backup", "save a snapshot of etcd", etcdBackupVerb},
 		{"import", "import the baked container images into the runtime", importVerb},
 		{"bootstrap", "run kubeadm init or join, once", bootstrapVerb},
+		{"renew", "renew the certificates of a control plane that are about to expire", renewVerb},
 		{"report", "tell the provisioning server how far this machine is", reportVerb},
 	}
 }

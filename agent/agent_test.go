@@ -79,7 +79,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"dance"}, agent.ExitUsage, "k8snode-agent: error: unknown verb \"dance\"\n"},
 		{[]string{"import", "x"}, agent.ExitUsage, "k8snode-agent: error: import takes no argument \"x\"\n"},
 		{[]string{"import", "--x"}, agent.ExitUsage, "flag provided but not defined: -x\n"},
-		{[]string{"report"}, agent.ExitUsage, `k8snode-agent: error: --phase is "", want one of ["booted" "ready" "failed"]`},
+		{[]string{"report"}, agent.ExitUsage, `k8snode-agent: error: --phase is "", want one of ["bootstrapping" "ready" "failed"]`},
 		{[]string{"seed", "--device", "a"}, agent.ExitUsage, "flag provided but not defined: -device\n"},
 		{[]string{"scrub", "-h"}, agent.ExitOK, "Usage of k8snode-agent scrub:\n"},
 		{[]string{"etcd-guard"}, agent.ExitFailed, "k8snode-agent: error: reading /etc/k8snode/node.json: open "},
@@ -94,11 +94,13 @@ func TestUsage(t *testing.T) {
   root          open the root of the image, wherever it is, and check it
   seed          decide whether this is a first boot, and hand its config to Ignition
   scrub         mark the first boot as done, and erase the config that it used
+  disk-links    name the links of a disk, for udev
   etcd-guard    decide how etcd may start, and wait until it may
   etcd-promote  make this node's member of etcd one that votes
   etcd-backup   save a snapshot of etcd
   import        import the baked container images into the runtime
   bootstrap     run kubeadm init or join, once
+  renew         renew the certificates of a control plane that are about to expire
   report        tell the provisioning server how far this machine is
 ` {
 		t.Errorf("code %d, stdout:\n%s", code, &m.stdout)
@@ -232,7 +234,7 @@ func TestBootstrapAndReport(t *testing.T) {
 	if code := m.run("bootstrap"); code != agent.ExitOK {
 		t.Errorf("code %d, %s", code, &m.stderr)
 	}
-	if code := m.run("report", "--phase", "booted", "--step", "s", "--message", "m"); code != agent.ExitOK {
+	if code := m.run("report", "--phase", "bootstrapping", "--step", "s", "--message", "m"); code != agent.ExitOK {
 		t.Errorf("code %d, %s", code, &m.stderr)
 	}
 	status = http.StatusForbidden
@@ -242,7 +244,7 @@ func TestBootstrapAndReport(t *testing.T) {
 	if code := m.run("report", "--phase", "ready"); code != agent.ExitFailed || !strings.Contains(m.stderr.String(), "reporting phase ready: POST ") {
 		t.Errorf("code %d, %s", code, &m.stderr)
 	}
-	want := `/v1/report {"phase":"ready"};/v1/report {"phase":"booted","step":"s","message":"m"};/v1/report {"phase":"ready"};/v1/report {"phase":"ready"}`
+	want := `/v1/report {"phase":"ready"};/v1/report {"phase":"bootstrapping","step":"s","message":"m"};/v1/report {"phase":"ready"};/v1/report {"phase":"ready"}`
 	if strings.Join(got, ";") != want {
 		t.Errorf("reports: %q", got)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/k8snode/k8snode/agent/disk"
 	"github.com/k8snode/k8snode/agent/install"
 	"github.com/k8snode/k8snode/agent/retry"
 	"github.com/k8snode/k8snode/agent/rootdev"
@@ -72,6 +73,26 @@ func scrubVerb(*flag.FlagSet) func(context.Context, Env) error {
 			return orHold(err)
 		}
 		return orHold(seed.Finish(ctx, opts))
+	}
+}
+
+func diskLinksVerb(flags *flag.FlagSet) func(context.Context, Env) error {
+	name := flags.String("disk", "", "kernel `name` of the disk: sda")
+	return func(_ context.Context, env Env) error {
+		if *name == "" {
+			return usageError("name a disk with -disk")
+		}
+		disks, err := disk.List(env.Root)
+		if err != nil {
+			return err
+		}
+		for _, d := range disks {
+			if d.Name == *name {
+				fmt.Fprintln(env.Stdout, strings.Join(disk.StableLinks(d), " "))
+				return nil
+			}
+		}
+		return fmt.Errorf("there is no disk %s", *name)
 	}
 }
 

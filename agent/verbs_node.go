@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -10,9 +11,12 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/agent/bootstrap"
+	"github.com/k8snode/k8snode/agent/client"
 	"github.com/k8snode/k8snode/agent/etcdbackup"
 	"github.com/k8snode/k8snode/agent/etcdguard"
+	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/agent/preload"
+	"github.com/k8snode/k8snode/agent/renew"
 	"github.com/k8snode/k8snode/agent/retry"
 	"github.com/k8snode/k8snode/provision/api"
 )
@@ -20,13 +24,31 @@ import (
 // reportLimit is how long the verb report tries.
 const reportLimit = 2 * time.Minute
 
-func etcdGuardVerb(*flag.FlagSet) func(context.Context, Env) error {
+// instanceFlag says which etcd a verb is about.
+func instanceFlag(flags *flag.FlagSet) func() (node.Instance, error) {
+	name := flags.String("instance", string(node.Main), "`name` of the etcd: main or events")
+	return func() (node.Instance, error) {
+		if i := node.Instance(*name); i == node.Main || i == node.Events {
+			return i, nil
+		}
+		return "", usageError(fmt.Sprintf("-instance is %q, want main or events", *name))
+	}
+}
+
+func etcdGuardVerb(flags *flag.FlagSet) func(context.Context, Env) error {
+	named := instanceFlag(flags)
 	return func(ctx context.Context, env Env) error {
+		instance, err := named()
+		if err != nil {
+			return err
+		}
 		cfg, err := env.readNode()
 		if err != nil {
 			return err
 		}
-		decision, err := etcdguard.Run(ctx, etcdguard.Options{Config: cfg, Root: env.Root, Now: env.Now, Log: env.log()})
+		decision, err := etcdguard.Run(ctx, etcdguard.Options{
+			Config: cfg, Instance: instance, Root: env.Root, Runner: env.Runner, Now: env.Now, Log: env.log(),
+		})
 		if err != nil {
 			return err
 		}
@@ -35,13 +57,18 @@ func etcdGuardVerb(*flag.FlagSet) func(context.Context, Env) error {
 	}
 }
 
-func etcdPromoteVerb(*flag.FlagSet) func(context.Context, Env) error {
+func etcdPromoteVerb(flags *flag.FlagSet) func(context.Context, Env) error {
+	named := instanceFlag(flags)
 	return func(ctx context.Context, env Env) error {
+		instance, err := named()
+		if err != nil {
+			return err
+		}
 		cfg, err := env.readNode()
 		if err != nil {
 			return err
 		}
-		return etcdguard.Promote(ctx, etcdguard.Options{Config: cfg, Root: env.Root, Now: env.Now, Log: env.log()})
+		return etcdguard.Promote(ctx, etcdguard.Options{Config: cfg, Instance: instance, Root: env.Root, Now: env.Now, Log: env.log()})
 	}
 }
 
@@ -92,12 +119,47 @@ func bootstrapVerb(*flag.FlagSet) func(context.Context, Env) error {
 	}
 }
 
+func renewVerb(flags *flag.FlagSet) func(context.Context, Env) error {
+	all := flags.Bool("all", false, "renew what is not due, too")
+	return func(ctx context.Context, env Env) error {
+		cfg, err := env.readNode()
+		if err != nil {
+			return err
+		}
+		return renew.Run(ctx, renew.Options{
+			Config: cfg, Root: env.Root, All: *all, Runner: env.Runner, Ask: env.askForCertificates, Now: env.Now, Rand: env.Rand, Log: env.log(),
+		})
+	}
+}
+
+// askForCertificates shows the server the certificate in the files STEM.crt and
+// STEM.key.
+func (e Env) askForCertificates(ctx context.Context, stem string, request api.RenewRequest) (answer api.RenewAnswer, err error) {
+	own, err := tls.LoadX509KeyPair(stem+".crt", stem+".key")
+	if err != nil {
+		return answer, err
+	}
+	var server api.Seed
+	if err := e.readJSON(api.ReportPath, &server); err != nil {
+		return answer, err
+	}
+	c, err := client.New(server, client.Options{Certificate: &own, Now: e.Now})
+	if err != nil {
+		return answer, err
+	}
+	err = retry.Do(ctx, retry.Policy{Limit: reportLimit}, func(ctx context.Context) (err error) {
+		answer, err = c.Renew(ctx, request)
+		return err
+	})
+	return answer, err
+}
+
 func reportVerb(flags *flag.FlagSet) func(context.Context, Env) error {
-	phase := flags.String("phase", "", "booted, ready or failed")
+	phase := flags.String("phase", "", "bootstrapping, ready or failed")
 	step := flags.String("step", "", "a finer name within the phase")
 	message := flags.String("message", "", "text for the operator, without secrets")
 	return func(ctx context.Context, env Env) error {
-		known := []string{string(api.PhaseBooted), string(api.PhaseReady), string(api.PhaseFailed)}
+		known := []string{string(api.PhaseBootstrapping), string(api.PhaseReady), string(api.PhaseFailed)}
 		if !slices.Contains(known, *phase) {
 			return usageError(fmt.Sprintf("--phase is %q, want one of %q", *phase, known))
 		}

@@ -1,6 +1,9 @@
 package butane
 
-import agentnode "github.com/k8snode/k8snode/agent/node"
+import (
+	agentnode "github.com/k8snode/k8snode/agent/node"
+	"github.com/k8snode/k8snode/butane/cluster"
+)
 
 // DiskDevice is a link that udev makes in the initramfs, to the disk that the
 // running image was started from.
@@ -35,19 +38,43 @@ const (
 // var-lib-docker.mount), so that both are under project quota.
 const containersDir = "/var/lib/containers"
 
+// etcdMiB is the size of etcd's partition beside the system.
 func etcdMiB(n node) int {
-	return n.spec.Etcd.QuotaGiB*1024 + etcdSpareMiB
+	size := 0
+	for _, i := range instances(n.spec) {
+		size += i.quotaGiB*1024 + etcdSpareMiB
+	}
+	return size
 }
 
 // disks adds partitions behind those of the image. With etcd's default quota
 // and an image of 3.2 GiB, a disk of 24 GiB leaves 8.8 GiB for containers.
 func disks(n node) []Disk {
 	partitions := []Partition{{Label: LabelState, Number: numberState, SizeMiB: stateMiB, WipePartitionEntry: true}}
-	if n.controlPlane() {
+	if n.controlPlane() && n.EtcdDisk == nil {
 		partitions = append(partitions, Partition{Label: LabelEtcd, Number: numberEtcd, SizeMiB: etcdMiB(n), WipePartitionEntry: true})
 	}
 	partitions = append(partitions, Partition{Label: LabelContainers, Number: numberContainers, WipePartitionEntry: true})
-	return []Disk{{Device: DiskDevice, Partitions: partitions}}
+	all := []Disk{{Device: DiskDevice, Partitions: partitions}}
+	if n.EtcdDisk != nil {
+		// The table is made anew, too: the disk may be another system's.
+		all = append(all, Disk{
+			Device: etcdDevice(*n.EtcdDisk), WipeTable: !n.KeepEtcd,
+			Partitions: []Partition{{Label: LabelEtcd, Number: 1, WipePartitionEntry: !n.KeepEtcd}},
+		})
+	}
+	return all
+}
+
+// etcdDevice is a path: Ignition knows disks by nothing else.
+func etcdDevice(d cluster.EtcdDisk) string {
+	switch {
+	case d.Serial != "":
+		return agentnode.SerialLink(d.Serial)
+	case d.WWN != "":
+		return agentnode.WWNLink(d.WWN)
+	}
+	return d.Device
 }
 
 // filesystems are made anew: Ignition runs once per installation, and a new root
@@ -69,7 +96,7 @@ func filesystems(n node) []Filesystem {
 			Format:         "xfs",
 			Label:          "etcd",
 			WipeFilesystem: !n.KeepEtcd,
-			Path:           agentnode.EtcdDataDir,
+			Path:           agentnode.EtcdMount,
 			WithMountUnit:  true,
 		})
 	}
@@ -92,6 +119,6 @@ func directories(n node) []Directory {
 	return []Directory{
 		{Path: agentnode.EtcdPKIDir, Mode: 0o750, User: &Owner{0}, Group: &Owner{EtcdID}},
 		{Path: agentnode.PKIDir, Mode: 0o700},
-		{Path: agentnode.EtcdDataDir, Mode: 0o700, User: &Owner{EtcdID}, Group: &Owner{EtcdID}},
+		{Path: agentnode.EtcdMount, Mode: 0o700, User: &Owner{EtcdID}, Group: &Owner{EtcdID}},
 	}
 }

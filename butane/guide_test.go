@@ -72,7 +72,7 @@ const (
 	keepalivedFile = "/etc/keepalived/keepalived.conf"
 	initFile       = "/etc/k8snode/kubeadm/init.yaml"
 	joinFile       = "/etc/k8snode/kubeadm/join.yaml"
-	etcdFile       = "/etc/etcd/etcd.env"
+	etcdFile       = "/etc/etcd/main.env"
 )
 
 // TestGuideMistakes has the mistakes of the hand-run guide that k8snode
@@ -138,7 +138,7 @@ func TestGuideMistakes(t *testing.T) {
 		},
 		"a baked initial cluster": func(r rendered) {
 			r.none(`ETCD_INITIAL_CLUSTER(_STATE)?=`, etcdFile)
-			r.all(etcdFile, `ETCD_INITIAL_CLUSTER_TOKEN=[0-9a-f-]{36}\n`)
+			r.all(etcdFile, `ETCD_INITIAL_CLUSTER_TOKEN=[0-9a-f-]{36}-1-main\n`)
 		},
 		"removed flags of etcd": func(r rendered) {
 			r.none(`(?i)experimental|enable_v2|proxy|snapshot_count|max_request_bytes`, etcdFile)

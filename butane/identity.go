@@ -17,6 +17,7 @@ func identityFiles(n node) ([]File, error) {
 	config := agentnode.Config{
 		Cluster:    n.Cluster.Metadata.Name,
 		ClusterID:  n.Bundle.ClusterID,
+		Generation: n.spec.Etcd.Generation,
 		Name:       n.Name,
 		Role:       agentnode.Role(n.Role),
 		Address:    n.IP().String(),
@@ -26,14 +27,16 @@ func identityFiles(n node) ([]File, error) {
 		Endpoint:   serverURL(n.spec.Endpoint.Name, n.spec.Endpoint.Port),
 	}
 	if n.controlPlane() {
-		config.Etcd = &agentnode.Etcd{PeerURL: peerURL(n.Node), Members: map[string]string{}, Clients: map[string]string{}}
-		for _, member := range n.Cluster.ControlPlanes() {
-			config.Etcd.Members[member.Name] = peerURL(member)
-			config.Etcd.Clients[member.Name] = clientURL(member)
-		}
-		if !n.GenesisUntil.IsZero() {
-			until := n.GenesisUntil.UTC()
-			config.Etcd.GenesisUntil = &until
+		for _, i := range instances(n.spec) {
+			switch e := guarded(n, i.Instance); i.Instance {
+			case agentnode.Main:
+				if !n.GenesisUntil.IsZero() {
+					e.Restore = n.spec.Etcd.Restore.Snapshot
+				}
+				config.Etcd = e
+			case agentnode.Events:
+				config.Events = e
+			}
 		}
 	}
 	self, err := marshalJSON(config)
@@ -49,6 +52,20 @@ func identityFiles(n node) ([]File, error) {
 		file(agentnode.Path, 0o600, self),
 		file(api.ReportPath, 0o600, report),
 	}, nil
+}
+
+// guarded is what etcd's guard is told about an instance.
+func guarded(n node, i agentnode.Instance) *agentnode.Etcd {
+	e := &agentnode.Etcd{PeerURL: i.PeerURL(n.IP().String()), Members: map[string]string{}, Clients: map[string]string{}}
+	for _, member := range n.Cluster.ControlPlanes() {
+		address := member.IP().String()
+		e.Members[member.Name], e.Clients[member.Name] = i.PeerURL(address), i.ClientURL(address)
+	}
+	if !n.GenesisUntil.IsZero() {
+		until := n.GenesisUntil.UTC()
+		e.GenesisUntil = &until
+	}
+	return e
 }
 
 // users has the login user, when there are keys for it.

@@ -19,8 +19,6 @@ const (
 	kubeletAPI   = "kubelet.config.k8s.io/v1beta1"
 	kubeProxyAPI = "kubeproxy.config.k8s.io/v1alpha1"
 
-	kubePKIDir = "/etc/kubernetes/pki"
-
 	// patchesDir holds files named TARGET NUMBER +TYPE .yaml, without blanks.
 	patchesDir = "/etc/k8snode/kubeadm/patches"
 	// apiServerDir is mounted into the API server, read-only, at the same path.
@@ -115,7 +113,7 @@ func joinDocument(n node) joinConfiguration {
 	d := joinConfiguration{
 		APIVersion:       kubeadmAPI,
 		Kind:             "JoinConfiguration",
-		CACertPath:       kubePKIDir + "/ca.crt",
+		CACertPath:       agentnode.KubePKIDir + "/ca.crt",
 		Discovery:        discovery{fileDiscovery{agentnode.Discovery}},
 		NodeRegistration: registration(n),
 		Patches:          patchesOf(n),
@@ -136,30 +134,27 @@ func patchesOf(n node) *patches {
 
 func clusterDocument(n node) clusterConfiguration {
 	k := n.spec.Kubernetes
-	d := clusterConfiguration{
+	return clusterConfiguration{
 		APIVersion:                kubeadmAPI,
 		Kind:                      "ClusterConfiguration",
 		ClusterName:               n.Cluster.Metadata.Name,
 		KubernetesVersion:         k.Version,
 		ImageRepository:           k.ImageRepository,
 		ControlPlaneEndpoint:      net.JoinHostPort(n.spec.Endpoint.Name, strconv.Itoa(n.spec.Endpoint.Port)),
-		CertificatesDir:           kubePKIDir,
+		CertificatesDir:           agentnode.KubePKIDir,
 		EncryptionAlgorithm:       "ECDSA-P256",
 		CertificateValidityPeriod: time.Duration(k.CertificateValidity).String(),
 		Networking:                networking{k.DNSDomain, k.ServiceSubnet, k.PodSubnet},
 		Etcd: etcd{externalEtcd{
-			CAFile:   kubePKIDir + "/etcd/ca.crt",
-			CertFile: kubePKIDir + "/apiserver-etcd-client.crt",
-			KeyFile:  kubePKIDir + "/apiserver-etcd-client.key",
+			Endpoints: clientURLs(agentnode.Main, n.Cluster),
+			CAFile:    agentnode.KubePKIDir + "/etcd/ca.crt",
+			CertFile:  agentnode.KubePKIDir + "/apiserver-etcd-client.crt",
+			KeyFile:   agentnode.KubePKIDir + "/apiserver-etcd-client.key",
 		}},
 		APIServer:         apiServerSection(n),
 		ControllerManager: component{controllerManagerArgs(n)},
 		Scheduler:         component{append(lease(n), args(k.Scheduler.ExtraArgs)...)},
 	}
-	for _, member := range n.Cluster.ControlPlanes() {
-		d.Etcd.External.Endpoints = append(d.Etcd.External.Endpoints, clientURL(member))
-	}
-	return d
 }
 
 func apiServerSection(n node) apiServer {
@@ -178,6 +173,11 @@ func apiServerSection(n node) apiServer {
 			// requests makes its client choose again.
 			{"goaway-chance", "0.001"},
 		}
+	}
+	if n.spec.Etcd.Events.Enabled {
+		// Of the group of the core, so that it begins with a slash.
+		events := "/events#" + strings.Join(clientURLs(agentnode.Events, n.Cluster), ";")
+		section.ExtraArgs = append(section.ExtraArgs, arg{cluster.EtcdOverridesArg, events})
 	}
 	if a.AuditPolicy != "" {
 		section.ExtraArgs = append(section.ExtraArgs,

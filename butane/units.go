@@ -21,7 +21,10 @@ func units(n node) ([]Unit, error) {
 		}
 	}
 	if n.controlPlane() {
-		enable("etcd-guard.service", "etcd.service", "etcd-promote.service")
+		enable("etcd-guard.service", "etcd.service", "etcd-promote.service", "k8snode-renew.timer")
+		if n.spec.Etcd.Events.Enabled {
+			enable("etcd-events-guard.service", "etcd-events.service", "etcd-events-promote.service")
+		}
 	}
 	if n.controlPlane() && n.spec.Etcd.Backup.Schedule != "" {
 		backup, err := backupUnits(n.spec.Etcd.Backup)

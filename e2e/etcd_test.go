@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/k8snode/k8snode/agent/command"
 	"github.com/k8snode/k8snode/agent/etcd"
 	"github.com/k8snode/k8snode/agent/etcdbackup"
 	"github.com/k8snode/k8snode/agent/etcdguard"
@@ -77,7 +78,7 @@ func TestEtcd(t *testing.T) {
 	// begin a cluster, and does not.
 	for i, m := range members {
 		m.kill()
-		must(t, os.RemoveAll(filepath.Join(m.root, node.EtcdDataDir)))
+		must(t, os.RemoveAll(filepath.Join(m.root, node.Main.DataDir())))
 		must(t, m.start(ctx))
 		must(t, m.promote(ctx))
 		members.check(ctx, id, fmt.Sprintf("member %d wiped", i))
@@ -101,7 +102,7 @@ func TestEtcd(t *testing.T) {
 	// quorum that could agree.
 	for _, m := range members[:2] {
 		m.kill()
-		must(t, os.Rename(filepath.Join(m.root, node.EtcdDataDir), filepath.Join(m.root, "kept")))
+		must(t, os.Rename(filepath.Join(m.root, node.Main.DataDir()), filepath.Join(m.root, "kept")))
 	}
 	for _, m := range members[:2] {
 		short, stop := context.WithTimeout(ctx, 8*time.Second)
@@ -112,8 +113,8 @@ func TestEtcd(t *testing.T) {
 		}
 	}
 	for _, m := range members[:2] {
-		must(t, os.RemoveAll(filepath.Join(m.root, node.EtcdDataDir)))
-		must(t, os.Rename(filepath.Join(m.root, "kept"), filepath.Join(m.root, node.EtcdDataDir)))
+		must(t, os.RemoveAll(filepath.Join(m.root, node.Main.DataDir())))
+		must(t, os.Rename(filepath.Join(m.root, "kept"), filepath.Join(m.root, node.Main.DataDir())))
 		must(t, m.start(ctx))
 	}
 	members.check(ctx, id, "after two were down")
@@ -127,6 +128,31 @@ func TestEtcd(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the data folder belongs to member cp1") {
 		t.Errorf("a swapped disk: %v", err)
 	}
+
+	// All is lost but the snapshot: one begins with it, the others join, and one
+	// with data from before is refused.
+	for _, m := range members {
+		m.kill()
+		m.cfg.Generation = 2
+		write(t, filepath.Join(m.root, "var/snapshot.db"), read(t, snapshot))
+	}
+	members[0].cfg.Etcd.Restore = "/var/snapshot.db"
+	for _, m := range members[:2] {
+		must(t, os.RemoveAll(filepath.Join(m.root, node.EtcdMount)))
+		must(t, m.start(ctx))
+		must(t, m.promote(ctx))
+	}
+	if err := members[2].start(ctx); err == nil || !strings.Contains(err.Error(), "of generation 0 of the cluster") {
+		t.Errorf("a member with data from before the restore: %v", err)
+	}
+	must(t, os.RemoveAll(filepath.Join(members[2].root, node.EtcdMount)))
+	must(t, members[2].start(ctx))
+	must(t, members[2].promote(ctx))
+	restored := members[0].clusterID(ctx)
+	if restored == id {
+		t.Errorf("the restored cluster has the ID %x of the one before", id)
+	}
+	members.check(ctx, restored, "restored")
 }
 
 type etcdMembers []*etcdMember
@@ -194,7 +220,7 @@ func freePort(t *testing.T) string {
 
 func (m *etcdMember) guard(cfg node.Config) etcdguard.Options {
 	return etcdguard.Options{
-		Config: cfg, Root: m.root, Now: time.Now, Pause: 200 * time.Millisecond, Settle: 2 * time.Second,
+		Config: cfg, Root: m.root, Runner: command.Runner{Dir: filepath.Dir(m.program)}, Now: time.Now, Pause: 200 * time.Millisecond, Settle: 2 * time.Second,
 		Mounted: func(string) (bool, error) { return true, nil },
 		Log:     slog.New(slog.NewTextHandler(m.log, nil)),
 	}
@@ -202,8 +228,8 @@ func (m *etcdMember) guard(cfg node.Config) etcdguard.Options {
 
 // start asks the guard, and starts etcd as its unit would.
 func (m *etcdMember) start(ctx context.Context) error {
-	data := filepath.Join(m.root, node.EtcdDataDir)
-	if err := os.MkdirAll(data, 0o700); err != nil {
+	data := filepath.Join(m.root, node.Main.DataDir())
+	if err := os.MkdirAll(filepath.Dir(data), 0o700); err != nil {
 		return err
 	}
 	decision, err := etcdguard.Run(ctx, m.guard(m.cfg))
@@ -217,7 +243,7 @@ func (m *etcdMember) start(ctx context.Context) error {
 		"ETCD_NAME="+m.cfg.Name, "ETCD_DATA_DIR="+data,
 		"ETCD_LISTEN_PEER_URLS="+m.cfg.Etcd.PeerURL, "ETCD_INITIAL_ADVERTISE_PEER_URLS="+m.cfg.Etcd.PeerURL,
 		"ETCD_LISTEN_CLIENT_URLS="+m.cfg.Etcd.Clients[m.cfg.Name], "ETCD_ADVERTISE_CLIENT_URLS="+m.cfg.Etcd.Clients[m.cfg.Name],
-		"ETCD_INITIAL_CLUSTER_TOKEN="+m.cfg.ClusterID,
+		"ETCD_INITIAL_CLUSTER_TOKEN="+node.Main.Token(m.cfg.ClusterID, m.cfg.Generation),
 		"ETCD_CLIENT_CERT_AUTH=true", "ETCD_TRUSTED_CA_FILE="+pkiDir+"/ca.crt", "ETCD_CERT_FILE="+pkiDir+"/server.crt", "ETCD_KEY_FILE="+pkiDir+"/server.key",
 		"ETCD_PEER_CLIENT_CERT_AUTH=true", "ETCD_PEER_TRUSTED_CA_FILE="+pkiDir+"/ca.crt", "ETCD_PEER_CERT_FILE="+pkiDir+"/peer.crt", "ETCD_PEER_KEY_FILE="+pkiDir+"/peer.key",
 		"ETCD_HEARTBEAT_INTERVAL=250", "ETCD_ELECTION_TIMEOUT=2000", "ETCD_UNSAFE_NO_FSYNC=true",

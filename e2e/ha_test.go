@@ -51,6 +51,11 @@ type fleet struct {
 // newFleet makes machines; their files stay if the test fails.
 func newFleet(t *testing.T, change func([]byte) []byte) *fleet {
 	t.Helper()
+	return newFleetOf(t, ha.Options{Change: change})
+}
+
+func newFleetOf(t *testing.T, opts ha.Options) *fleet {
+	t.Helper()
 	if *image == "" {
 		t.Skip("no -image: make test and make test-ha pass it")
 	}
@@ -67,9 +72,8 @@ func newFleet(t *testing.T, change func([]byte) []byte) *fleet {
 	must(t, err)
 	dir, err := os.MkdirTemp("", "k8snode-ha-")
 	must(t, err)
-	c, err := ha.New(ctx, ha.Options{
-		Dir: dir, Image: *image, K8snode: *k8snode, Kernel: kernel, Change: change, Now: time.Now, Logger: logger,
-	})
+	opts.Dir, opts.Image, opts.K8snode, opts.Kernel, opts.Now, opts.Logger = dir, *image, *k8snode, kernel, time.Now, logger
+	c, err := ha.New(ctx, opts)
 	must(t, err)
 	t.Cleanup(func() {
 		must(t, c.Close(context.WithoutCancel(ctx)))

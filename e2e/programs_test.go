@@ -44,7 +44,7 @@ func TestPrograms(t *testing.T) {
 		{"haproxy", "-c", "-V", "-f", "/etc/haproxy/haproxy.cfg"},
 		{"keepalived", "--config-test", "--use-file", "/etc/keepalived/keepalived.conf"},
 		{"kubeadm", "config", "validate", "--config", "/etc/k8snode/kubeadm/init.yaml"},
-		{"systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "etcd.service", "haproxy.service", "keepalived.service"},
+		{"systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "etcd.service", "etcd-events.service", "etcd-events-promote.service", "etcd-backup.service", "etcd-backup.timer", "haproxy.service", "keepalived.service"},
 	}
 	worker := [][]string{
 		{"systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "tuning.service", "var-data-cephfs.mount"},

@@ -78,7 +78,8 @@ func Diagnose(c cluster.Cluster, facts *Facts, files []Certificate, now time.Tim
 			all = append(all, expiry(cert, now))
 		}
 		all = append(all, nodeFindings(c, *facts)...)
-		all = append(all, etcdFindings(c, *facts)...)
+		all = append(all, etcdFindings(c, "etcd", facts.Members)...)
+		all = append(all, etcdFindings(c, "etcd of events", facts.Events)...)
 	}
 	slices.SortStableFunc(all, func(a, b Finding) int {
 		if n := cmp.Compare(a.Urgency, b.Urgency); n != 0 || a.Until == nil || b.Until == nil {
@@ -100,8 +101,12 @@ func expiry(cert Certificate, now time.Time) Finding {
 	default:
 		f.Urgency, f.Message = Fine, "valid until "+until.Format(time.DateOnly)
 	}
-	if f.Urgency != Fine {
+	switch f.Urgency {
+	case Now:
 		f.Remedy = "install the node again, or renew the authority first if that ends too (k8snode secrets show)"
+	case Soon:
+		f.Remedy = "leave k8snode serve running: control planes renew theirs (k8snode-renew.timer); or install the node again, " +
+			"after renewing the authority if that ends too (k8snode secrets show)"
 	}
 	return f
 }
@@ -144,16 +149,16 @@ func nodeFindings(c cluster.Cluster, facts Facts) []Finding {
 	return all
 }
 
-func etcdFindings(c cluster.Cluster, facts Facts) []Finding {
+func etcdFindings(c cluster.Cluster, etcd string, members []Member) []Finding {
 	var all []Finding
 	add := func(u Urgency, m Member, message, remedy string) {
 		name := m.Name
 		if name == "" {
 			name = fmt.Sprintf("%x", m.ID)
 		}
-		all = append(all, Finding{Urgency: u, Subject: "etcd member " + name, Message: message, Remedy: remedy})
+		all = append(all, Finding{Urgency: u, Subject: etcd + " member " + name, Message: message, Remedy: remedy})
 	}
-	for _, m := range facts.Members {
+	for _, m := range members {
 		if _, ok := c.Node(m.Name); !ok && m.Name != "" {
 			add(Now, m, "is no node of the document", "k8snode node remove "+m.Name)
 		}
@@ -176,9 +181,9 @@ func etcdFindings(c cluster.Cluster, facts Facts) []Finding {
 			add(urgency, m, fmt.Sprintf("holds %d MiB, %.0f %% of its quota", m.Size>>20, share*100), remedy)
 		}
 	}
-	if n := len(facts.Members); n > 0 && n < len(c.ControlPlanes()) {
+	if n := len(members); n > 0 && n < len(c.ControlPlanes()) {
 		all = append(all, Finding{
-			Urgency: Now, Subject: "etcd", Message: fmt.Sprintf("has %d members of %d", n, len(c.ControlPlanes())),
+			Urgency: Now, Subject: etcd, Message: fmt.Sprintf("has %d members of %d", n, len(c.ControlPlanes())),
 			Remedy: "switch the missing control planes on",
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/operate/kube"
 )
 
@@ -15,6 +16,8 @@ type Facts struct {
 	Nodes   []kube.Node
 	// Members of etcd, of those that any of them named.
 	Members []Member
+	// Events are the members of the etcd of events, where there is one.
+	Events []Member
 	// Certificates are those that servers showed.
 	Certificates []Certificate
 	// Silent is what did not answer, and why.
@@ -23,9 +26,11 @@ type Facts struct {
 
 // A Member is one of etcd.
 type Member struct {
-	ID      uint64
-	Name    string
-	Learner bool
+	// Instance is the etcd; empty means node.Main.
+	Instance node.Instance
+	ID       uint64
+	Name     string
+	Learner  bool
 	// Endpoint is its client URL.
 	Endpoint string
 	// Healthy says that it answered.
@@ -51,9 +56,9 @@ type Silence struct {
 	Err  error
 }
 
-// member finds one by the name of its node.
-func (f Facts) member(node string) (Member, bool) {
-	for _, m := range f.Members {
+// memberOf finds one by the name of its node.
+func memberOf(members []Member, node string) (Member, bool) {
+	for _, m := range members {
 		if m.Name == node {
 			return m, true
 		}

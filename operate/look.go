@@ -10,9 +10,11 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/k8snode/k8snode/agent/etcd"
+	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/butane"
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/butane/pki"
@@ -28,7 +30,6 @@ const (
 	dialTimeout = 5 * time.Second
 
 	apiServerPort = 6443
-	etcdPort      = 2379
 )
 
 // Live is a connection to a cluster that runs.
@@ -75,11 +76,12 @@ func (l *Live) Look(ctx context.Context) Facts {
 		silent("the API server", err)
 	}
 	for _, n := range l.cluster.ControlPlanes() {
-		for _, server := range []struct {
-			what string
-			port int
-		}{{"the API server", apiServerPort}, {"etcd", etcdPort}} {
-			address := net.JoinHostPort(n.IP().String(), strconv.Itoa(server.port))
+		servers := []struct{ what, address string }{{"the API server", net.JoinHostPort(n.IP().String(), strconv.Itoa(apiServerPort))}}
+		for _, i := range l.instances() {
+			servers = append(servers, struct{ what, address string }{etcdName(i), strings.TrimPrefix(i.ClientURL(n.IP().String()), "https://")})
+		}
+		for _, server := range servers {
+			address := server.address
 			of := server.what + " of " + n.Name + " at " + address
 			notAfter, err := l.certificate(ctx, address)
 			if err != nil {
@@ -89,10 +91,35 @@ func (l *Live) Look(ctx context.Context) Facts {
 			f.Certificates = append(f.Certificates, Certificate{of, notAfter})
 		}
 	}
-	if f.Members, err = l.members(ctx); err != nil {
-		silent("etcd", err)
+	for _, i := range l.instances() {
+		members, err := l.members(ctx, i)
+		if err != nil {
+			silent(etcdName(i), err)
+		}
+		switch i {
+		case node.Main:
+			f.Members = members
+		case node.Events:
+			f.Events = members
+		}
 	}
 	return f
+}
+
+// instances are the etcd clusters that there are.
+func (l *Live) instances() []node.Instance {
+	if l.cluster.Spec.Etcd.Events.Enabled {
+		return []node.Instance{node.Main, node.Events}
+	}
+	return []node.Instance{node.Main}
+}
+
+// etcdName is what people call an instance.
+func etcdName(i node.Instance) string {
+	if i == node.Events {
+		return "the etcd of events"
+	}
+	return "etcd"
 }
 
 // certificate returns until when that of a server is valid. It is looked at, not
@@ -114,10 +141,10 @@ func (l *Live) certificate(ctx context.Context, address string) (time.Time, erro
 }
 
 // members asks whoever answers for the list, and then each member itself.
-func (l *Live) members(ctx context.Context) ([]Member, error) {
+func (l *Live) members(ctx context.Context, of node.Instance) ([]Member, error) {
 	var endpoints []string
 	for _, n := range l.cluster.ControlPlanes() {
-		endpoints = append(endpoints, "https://"+net.JoinHostPort(n.IP().String(), strconv.Itoa(etcdPort)))
+		endpoints = append(endpoints, of.ClientURL(n.IP().String()))
 	}
 	client, err := l.etcd(endpoints...)
 	if err != nil {
@@ -130,7 +157,7 @@ func (l *Live) members(ctx context.Context) ([]Member, error) {
 	}
 	var members []Member
 	for _, m := range list {
-		member := Member{ID: m.ID, Name: m.Name, Learner: m.Learner}
+		member := Member{Instance: of, ID: m.ID, Name: m.Name, Learner: m.Learner}
 		for _, url := range m.ClientURLs {
 			health, err := client.Health(ctx, url)
 			if err != nil {
@@ -165,7 +192,7 @@ func (l *Live) perform(ctx context.Context, s Step, opts RunOptions) error {
 
 func (l *Live) changeMembers(ctx context.Context, s Step) error {
 	// The cluster may have another leader by now, or members.
-	members, err := l.members(ctx)
+	members, err := l.members(ctx, cmp.Or(s.Member.Instance, node.Main))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/butane"
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/butane/pki"
@@ -61,6 +62,14 @@ func facts(change func(*operate.Facts)) operate.Facts {
 	return f
 }
 
+// withEvents has a second etcd.
+func withEvents(f *operate.Facts) {
+	for _, m := range f.Members {
+		m.Instance, m.ID = node.Events, m.ID+10
+		f.Events = append(f.Events, m)
+	}
+}
+
 func TestPlanRemove(t *testing.T) {
 	away := func(name string) func(*operate.Facts) {
 		return func(f *operate.Facts) {
@@ -95,6 +104,18 @@ func TestPlanRemove(t *testing.T) {
 		{name: "the last member", node: "cp1", change: func(f *operate.Facts) { f.Members = f.Members[:1] }, err: "etcd would lose its quorum: cp1 is its only member"},
 		{name: "of no document", node: "old", change: func(f *operate.Facts) { f.Nodes = append(f.Nodes, kube.Node{Name: "old"}) },
 			want: []string{"move its pods to other nodes", "delete the Node object"}},
+		{name: "with an etcd of events", node: "cp1", change: withEvents, want: []string{
+			"move its pods to other nodes", "have etcd's leader hand over to cp2", "remove member 1 from etcd",
+			"have the leader of the etcd of events hand over to cp2", "remove member b from the etcd of events", "delete the Node object",
+		}},
+		{name: "events would lose their quorum", node: "cp2", change: func(f *operate.Facts) {
+			withEvents(f)
+			f.Events[2].Healthy = false
+		}, err: "planning to remove cp2: etcd would lose its quorum: of the 2 other members 1 answer, and 2 must"},
+		{name: "a member of the etcd of events alone", node: "cp2", change: func(f *operate.Facts) {
+			withEvents(f)
+			f.Nodes, f.Members = append(f.Nodes[:1:1], f.Nodes[2:]...), append(f.Members[:1:1], f.Members[2:]...)
+		}, want: []string{"remove member c from the etcd of events"}},
 		{name: "nobody", node: "cp9", err: "there is no such node, neither in the document nor in the cluster"},
 		{name: "no API server", node: "w1", change: func(f *operate.Facts) {
 			f.Version, f.Nodes = "", nil
@@ -162,6 +183,11 @@ func TestDiagnose(t *testing.T) {
 			"soon etcd member cp2: holds 7168 MiB, 88 % of its quota", "soon etcd member cp7: does not vote yet",
 		}},
 		{name: "a member is missing", change: func(f *operate.Facts) { f.Members = f.Members[:2] }, want: []string{"now etcd: has 2 members of 3"}},
+		{name: "the etcd of events is not well", change: func(f *operate.Facts) {
+			withEvents(f)
+			f.Events = f.Events[:2]
+			f.Events[1].Healthy = false
+		}, want: []string{"now etcd of events member cp2: does not answer", "now etcd of events: has 2 members of 3"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := facts(tt.change)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/butane/cluster"
 )
 
@@ -49,8 +50,9 @@ func PlanRemove(c cluster.Cluster, facts Facts, name string) (Plan, error) {
 	p := Plan{Node: name}
 	_, documented := c.Node(name)
 	registered := slices.ContainsFunc(facts.Nodes, func(n kubeNode) bool { return n.Name == name })
-	member, isMember := facts.member(name)
-	if !documented && !registered && !isMember {
+	member, isMember := memberOf(facts.Members, name)
+	events, hasEvents := memberOf(facts.Events, name)
+	if !documented && !registered && !isMember && !hasEvents {
 		return Plan{}, fmt.Errorf("planning to remove %s: there is no such node, neither in the document nor in the cluster", name)
 	}
 	if facts.Version == "" {
@@ -63,7 +65,12 @@ func PlanRemove(c cluster.Cluster, facts Facts, name string) (Plan, error) {
 		return Plan{}, fmt.Errorf("planning to remove %s: no member of etcd answers (%s)", name, facts.silences())
 	}
 	if isMember {
-		if err := p.leave(facts, member); err != nil {
+		if err := p.leave(facts, facts.Members, member); err != nil {
+			return Plan{}, fmt.Errorf("planning to remove %s: %w", name, err)
+		}
+	}
+	if hasEvents {
+		if err := p.leave(facts, facts.Events, events); err != nil {
 			return Plan{}, fmt.Errorf("planning to remove %s: %w", name, err)
 		}
 	}
@@ -76,10 +83,11 @@ func PlanRemove(c cluster.Cluster, facts Facts, name string) (Plan, error) {
 func (p *Plan) add(s Step) { p.Steps = append(p.Steps, s) }
 
 // leave takes a member out of etcd, if the others do without it.
-func (p *Plan) leave(facts Facts, member Member) error {
+func (p *Plan) leave(facts Facts, members []Member, member Member) error {
+	etcd := etcdName(member.Instance)
 	var stay []Member
 	voters := 0
-	for _, m := range facts.Members {
+	for _, m := range members {
 		if m.ID == member.ID || m.Learner {
 			continue
 		}
@@ -96,10 +104,17 @@ func (p *Plan) leave(facts Facts, member Member) error {
 	}
 	if member.Leader {
 		to := stay[0]
-		p.add(Step{Action: MoveLeader, Member: to, Text: "have etcd's leader hand over to " + to.Name})
+		p.add(Step{Action: MoveLeader, Member: to, Text: handOver(member.Instance, to.Name)})
 	}
-	p.add(Step{Action: RemoveMember, Member: member, Text: fmt.Sprintf("remove member %x from etcd", member.ID)})
+	p.add(Step{Action: RemoveMember, Member: member, Text: fmt.Sprintf("remove member %x from %s", member.ID, etcd)})
 	return nil
+}
+
+func handOver(i node.Instance, to string) string {
+	if i == node.Events {
+		return "have the leader of the etcd of events hand over to " + to
+	}
+	return "have etcd's leader hand over to " + to
 }
 
 // RunOptions of [Plan.Run].

@@ -1,6 +1,7 @@
 package provision_test
 
 import (
+	"context"
 	"flag"
 	"net/http"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision"
 	"github.com/k8snode/k8snode/provision/api"
+	"github.com/k8snode/k8snode/provision/inventory"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -42,14 +44,17 @@ func TestScripts(t *testing.T) {
 		change func(*provision.Options)
 	}{
 		{"find.ipxe", "/boot.ipxe", false, 0, nil},
-		{"closed.ipxe", "/boot/52-54-00-00-00-01.ipxe", false, 0, nil},
-		{"armed.ipxe", "/boot/52-54-00-00-00-01.ipxe", true, 0, nil},
-		{"armed.ipxe", "/boot/52:54:00:00:00:01.ipxe", true, 0, nil},
-		{"arguments.ipxe", "/boot/52-54-00-00-00-01.ipxe", true, 0, func(o *provision.Options) { o.KernelArguments = []string{"k8snode.install=1", "rd.neednet=1"} }},
-		{"ended.ipxe", "/boot/52-54-00-00-00-01.ipxe", true, time.Hour, nil},
-		{"closed-b.ipxe", "/boot/52-54-00-00-00-02.ipxe", true, 0, nil},
-		{"unknown.ipxe", "/boot/52-54-00-00-00-99.ipxe", true, 0, nil},
-		{"unknown-name.ipxe", "/boot/52-54-00-00-00-99.ipxe", true, 0, func(o *provision.Options) { o.InventoryName = "a ${b} && c\nreboot" }},
+		{"closed.ipxe", "/boot/machine.ipxe?mac=52-54-00-00-00-01", false, 0, nil},
+		{"armed.ipxe", "/boot/machine.ipxe?mac=52-54-00-00-00-01", true, 0, nil},
+		{"armed.ipxe", "/boot/machine.ipxe?mac=52:54:00:00:00:01", true, 0, nil},
+		{"arguments.ipxe", "/boot/machine.ipxe?mac=52-54-00-00-00-01", true, 0, func(o *provision.Options) { o.KernelArguments = []string{"k8snode.install=1", "rd.neednet=1"} }},
+		{"ended.ipxe", "/boot/machine.ipxe?mac=52-54-00-00-00-01", true, time.Hour, nil},
+		{"closed-b.ipxe", "/boot/machine.ipxe?mac=52-54-00-00-00-02", true, 0, nil},
+		{"unknown.ipxe", "/boot/machine.ipxe?mac=52-54-00-00-00-99", true, 0, nil},
+		{"conflict.ipxe", "/boot/machine.ipxe?mac=52-54-00-00-00-01&mac=52-54-00-00-00-02", true, 0, nil},
+		{"exit.ipxe", "/boot/machine.ipxe?mac=52-54-00-00-00-01", false, 0, func(o *provision.Options) { o.Inventory[0].LocalBoot = inventory.Exit }},
+		{"fail.ipxe", "/boot/machine.ipxe?mac=52-54-00-00-00-01", false, 0, func(o *provision.Options) { o.Inventory[0].LocalBoot = inventory.Fail }},
+		{"unknown-name.ipxe", "/boot/machine.ipxe?mac=52-54-00-00-00-99", true, 0, func(o *provision.Options) { o.InventoryName = "a ${b} && c\nreboot" }},
 	} {
 		t.Run(tt.golden, func(t *testing.T) {
 			f := newFixture(t, tt.change)
@@ -72,11 +77,67 @@ func TestScriptsChangeNothing(t *testing.T) {
 	f.arm()
 	before := f.node()
 	for range 10 {
-		f.from(thief, "GET", f.boot.URL+"/boot/"+macA+".ipxe", "", "")
-		f.from(addrA, "HEAD", f.boot.URL+"/boot/"+macA+".ipxe", "", "")
+		f.from(thief, "GET", f.boot.URL+scriptURL, "", "")
+		f.from(addrA, "HEAD", f.boot.URL+scriptURL, "", "")
 	}
 	if after := f.node(); after.Phase != api.PhaseArmed || after.Refused != before.Refused {
 		t.Errorf("node %+v, want %+v", after, before)
+	}
+}
+
+// A machine that installs again and again is asked to wait, not to start what is
+// on its disk: that may be half an image.
+func TestHeldScript(t *testing.T) {
+	f := newFixture(t, func(o *provision.Options) { o.Limits.MaxPlans = 1 })
+	f.arm()
+	f.plan(f.seed().Token)
+	f.from(addrA, "GET", f.api.URL+api.PathInstall, f.seed().Token, "")
+	got := f.from(addrA, "GET", f.boot.URL+scriptURL, "", "")
+	golden(t, "held.ipxe", got.body)
+	f.clock.add(time.Hour)
+	if got = f.from(addrA, "GET", f.boot.URL+scriptURL, "", ""); !strings.Contains(got.body, "booting the local disk") {
+		t.Errorf("the script when the window is over:\n%s", got.body)
+	}
+}
+
+// Two machines with one UUID, or a cable in the wrong machine: the second is not
+// what the install was begun with.
+func TestAnotherMachine(t *testing.T) {
+	const uuid = "4c4c4544-0051-3410-8052-b4c04f4d3132"
+	f := newFixture(t, func(o *provision.Options) { o.Inventory[0].UUID = uuid })
+	f.arm()
+	seed := func(query string) answer {
+		return f.from(addrA, "GET", f.boot.URL+"/seed/machine.cpio?"+query, "", "")
+	}
+	first := seed("mac=52-54-00-00-00-01&uuid=" + uuid)
+	if first.status != http.StatusOK {
+		t.Fatalf("%d %s", first.status, first.body)
+	}
+	f.plan(openSeed(t, first.body).Token)
+	// The next boot loader sees another interface of the same board.
+	if got := seed("mac=52-54-00-00-00-aa&uuid=" + uuid); got.status != http.StatusOK {
+		t.Errorf("the same machine: %d %s", got.status, got.body)
+	}
+	if got := seed("mac=52-54-00-00-00-bb"); got.status != http.StatusNotFound {
+		t.Errorf("a stranger: %d %s", got.status, got.body)
+	}
+	f.arm()
+	second := seed("mac=52-54-00-00-00-01")
+	f.plan(openSeed(t, second.body).Token)
+	if got := seed("mac=52-54-00-00-00-cc&uuid=" + uuid); got.status != http.StatusNotFound {
+		t.Errorf("another machine: %d %s", got.status, got.body)
+	}
+	f.wantRefused(addrA, "seed", "another machine has begun this install: 52:54:00:00:00:01")
+}
+
+func TestStrangers(t *testing.T) {
+	f := newFixture(t, nil)
+	for range 3 {
+		f.from(thief, "GET", f.boot.URL+"/boot/machine.ipxe?mac=52-54-00-00-00-99&product=R640&serial=ABC1", "", "")
+	}
+	got, err := f.srv.Strangers(context.Background())
+	if err != nil || len(got) != 1 || got[0].Count != 3 || got[0].MACs[0] != "52:54:00:00:00:99" || got[0].Product != "R640" || got[0].Serial != "ABC1" || got[0].Address != thief {
+		t.Errorf("strangers %+v", got)
 	}
 }
 
@@ -89,14 +150,14 @@ func TestBootRefuses(t *testing.T) {
 	}{
 		{"GET", "/", 404},
 		{"GET", "/boot/", 404},
-		{"GET", "/boot/.ipxe", 404},
 		{"GET", "/boot/a.ipxe", 404},
+		{"GET", "/boot/machine.ipxe?mac=52-54", 400},
 		{"GET", "/boot/52-54-00-00-00-01", 404},
-		{"GET", "/boot/52-54-00-00-00-01-02-03.ipxe", 404},
-		{"GET", "/seed/52-54-00-00-00-99.cpio", 404},
-		{"GET", "/seed/52-54-00-00-00-01.ipxe", 404},
-		{"HEAD", "/seed/52-54-00-00-00-01.cpio", 405},
-		{"POST", "/seed/52-54-00-00-00-01.cpio", 405},
+		{"GET", "/boot/machine.ipxe?mac=52-54-00-00-00-01-", 400},
+		{"GET", "/seed/machine.cpio?mac=52-54-00-00-00-99", 404},
+		{"GET", "/seed/machine.cpio?mac=%zz", 400},
+		{"HEAD", "/seed/machine.cpio?mac=52-54-00-00-00-01", 405},
+		{"POST", "/seed/machine.cpio?mac=52-54-00-00-00-01", 405},
 		{"POST", "/boot.ipxe", 405},
 		{"GET", "/v1/install", 404},
 		{"GET", "/nodes", 404},
@@ -116,7 +177,7 @@ func TestBootRefuses(t *testing.T) {
 			t.Errorf("%s %s: %d, want %d", tt.method, tt.path, got.status, tt.status)
 		}
 	}
-	f.wantAudit(`"action":"seed","result":"refused","detail":"unknown machine 52:54:00:00:00:99"`)
+	f.wantAudit(`"action":"seed","result":"refused","detail":"52:54:00:00:00:99: the machine is not in the inventory"`)
 	if n := f.node(); n.Refused != 0 {
 		t.Errorf("node a was refused %d times by what is not about it", n.Refused)
 	}
@@ -129,7 +190,7 @@ func TestSeed(t *testing.T) {
 	if s.Node != "a" || s.Server != "https://127.0.0.1:8443" || s.CA != string(f.opts.CA) || !strings.HasPrefix(s.Token, "a.") {
 		t.Errorf("seed %+v", s)
 	}
-	f.wantAudit(`"node":"a","address":"127.0.0.1","action":"seed","result":"granted"`)
+	f.wantAudit(`"node":"a","address":"127.0.0.1","action":"seed","result":"granted","detail":"52:54:00:00:00:01"`)
 	if strings.Contains(f.audit.String(), s.Token) {
 		t.Error("the audit holds the token")
 	}
@@ -153,7 +214,7 @@ func TestSeedRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFixture(t, nil)
 			tt.prepare(f)
-			got := f.from(tt.from, "GET", f.boot.URL+"/seed/"+macA+".cpio", "", "")
+			got := f.from(tt.from, "GET", f.boot.URL+seedURL, "", "")
 			if got.status != http.StatusNotFound || strings.Contains(got.body, "a.") {
 				t.Errorf("%d %s", got.status, got.body)
 			}
@@ -166,7 +227,7 @@ func TestSeedRefused(t *testing.T) {
 func TestForwardedForIsNotRead(t *testing.T) {
 	f := newFixture(t, nil)
 	f.arm()
-	got := f.from(thief, "GET", f.boot.URL+"/seed/"+macA+".cpio", "", "", "X-Forwarded-For", addrA, "Forwarded", "for="+addrA, "X-Real-IP", addrA)
+	got := f.from(thief, "GET", f.boot.URL+seedURL, "", "", "X-Forwarded-For", addrA, "Forwarded", "for="+addrA, "X-Real-IP", addrA)
 	if got.status != http.StatusNotFound {
 		t.Errorf("%d, want 404", got.status)
 	}

@@ -1,6 +1,7 @@
 package provision_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +28,7 @@ func TestConfig(t *testing.T) {
 	if first.status != http.StatusOK || !strings.Contains(first.body, `"node":"a"`) {
 		t.Fatalf("%d %s", first.status, first.body)
 	}
-	if n := f.node(); n.Phase != api.PhaseConfigured {
+	if n := f.node(); n.Phase != api.PhaseConfiguring {
 		t.Errorf("phase %s, want configured", n.Phase)
 	}
 	f.wantAudit(`"action":"config","result":"delivered","detail":"sha256 `)
@@ -95,7 +96,7 @@ func TestConfigIsCutWithoutRecord(t *testing.T) {
 	if !strings.HasPrefix(whole.body, cut.body) || len(whole.body) != len(cut.body)+1 {
 		t.Errorf("retried: %q, want %q and its last byte", whole.body, cut.body)
 	}
-	if n := f.node(); n.Phase != api.PhaseConfigured {
+	if n := f.node(); n.Phase != api.PhaseConfiguring {
 		t.Errorf("phase %s, want configured", n.Phase)
 	}
 }
@@ -132,9 +133,9 @@ func TestConfigRefused(t *testing.T) {
 				f.t.Fatal(err)
 			}
 		}, "the config token is not valid"},
-		{"booted", func(f *fixture, token string) {
+		{"bootstrapping", func(f *fixture, token string) {
 			got := f.fetchConfig(addrA, token)
-			if got := f.report(addrA, reportToken(f.t, got.body), `{"phase":"booted"}`); got.status != http.StatusOK {
+			if got := f.report(addrA, reportToken(f.t, got.body), `{"phase":"bootstrapping"}`); got.status != http.StatusOK {
 				f.t.Fatalf("report: %d", got.status)
 			}
 		}, "the config token is not valid"},
@@ -218,24 +219,67 @@ func TestConfigConcurrently(t *testing.T) {
 			t.Errorf("bodies differ: %q", bodies)
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.rendered != 1 {
-		t.Errorf("rendered %d times, want once", f.rendered)
+}
+
+// A server that was started again, and another one beside it, send the bytes that
+// the first one rendered.
+func TestConfigAfterRestart(t *testing.T) {
+	shared := new(store.Memory)
+	f := newFixture(t, func(o *provision.Options) { o.Store = shared })
+	token := f.configToken()
+	first := f.fetchConfig(addrA, token)
+	if first.status != http.StatusOK {
+		t.Fatalf("%d", first.status)
+	}
+	g := newFixture(t, func(o *provision.Options) { o.Store = shared })
+	if got := g.fetchConfig(addrA, token); got.status != http.StatusOK || got.body != first.body {
+		t.Errorf("%d %s, want %s", got.status, got.body, first.body)
+	}
+	if g.rendered != 0 {
+		t.Errorf("rendered %d times for a config that was delivered", g.rendered)
 	}
 }
 
-// A server that was started again does not make up a second config.
-func TestConfigAfterRestart(t *testing.T) {
-	var shared provision.Options
-	f := newFixture(t, func(o *provision.Options) { o.Store = new(store.Memory); shared = *o })
+// Where the bytes are lost, no others are sent in their place.
+func TestConfigLost(t *testing.T) {
+	shared := new(store.Memory)
+	f := newFixture(t, func(o *provision.Options) { o.Store = shared })
 	token := f.configToken()
 	if got := f.fetchConfig(addrA, token); got.status != http.StatusOK {
 		t.Fatalf("%d", got.status)
 	}
-	g := newFixture(t, func(o *provision.Options) { o.Store = shared.Store })
-	if got := g.fetchConfig(addrA, token); got.status != http.StatusForbidden {
+	if err := shared.Forget(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.fetchConfig(addrA, token); got.status != http.StatusForbidden {
 		t.Errorf("%d, want 403", got.status)
 	}
-	g.wantRefused(addrA, "config", "the config was delivered and is no longer kept")
+	f.wantRefused(addrA, "config", "the config was delivered and is no longer kept")
+}
+
+// Who reads the store reads no config.
+func TestConfigIsSealed(t *testing.T) {
+	shared := new(store.Memory)
+	f := newFixture(t, func(o *provision.Options) { o.Store = shared })
+	got := f.fetchConfig(addrA, f.configToken())
+	kept, err := shared.Kept(t.Context(), "a")
+	if err != nil || len(kept.Box) == 0 {
+		t.Fatalf("kept %+v, %v", kept, err)
+	}
+	all, err := json.Marshal(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{"ignition", reportToken(t, got.body)} {
+		if bytes.Contains(kept.Box, []byte(secret)) || bytes.Contains(all, []byte(secret)) {
+			t.Errorf("the store holds %q", secret)
+		}
+	}
+	// The node that has booted with it needs it no more.
+	if got := f.report(addrA, reportToken(t, got.body), `{"phase":"bootstrapping"}`); got.status != http.StatusOK {
+		t.Fatalf("%d %s", got.status, got.body)
+	}
+	if kept, err := shared.Kept(t.Context(), "a"); err != nil || kept.InstallID != "" {
+		t.Errorf("kept %+v, %v", kept, err)
+	}
 }

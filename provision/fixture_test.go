@@ -29,12 +29,16 @@ import (
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/library"
 )
 
 const (
 	macA    = "52-54-00-00-00-01"
 	imageID = "0123abcd"
+
+	scriptURL = "/boot/machine.ipxe?mac=" + macA
+	seedURL   = "/seed/machine.cpio?mac=" + macA
 )
 
 // The addresses of node a and of a thief, both on loopback.
@@ -136,7 +140,7 @@ func options(t *testing.T) provision.Options {
 	dir, _ := imageFolder(t)
 	ca, cert := authority(t)
 	return provision.Options{
-		Inventory: []provision.Machine{
+		Inventory: []inventory.Machine{
 			{Name: "a", Role: "worker", MAC: "52:54:00:00:00:01", Address: netip.MustParsePrefix(addrA + "/8"), Disk: api.DiskSelection{Serial: "s1"}},
 			{Name: "b", Role: "controlPlane", MAC: "52:54:00:00:00:02", Address: netip.MustParsePrefix("127.0.0.9/8")},
 		},
@@ -263,7 +267,7 @@ func (f *fixture) arm() {
 // seed fetches and opens the seed of node a.
 func (f *fixture) seed() api.Seed {
 	f.t.Helper()
-	got := f.from(addrA, "GET", f.boot.URL+"/seed/"+macA+".cpio", "", "")
+	got := f.from(addrA, "GET", f.boot.URL+seedURL, "", "")
 	if got.status != http.StatusOK {
 		f.t.Fatalf("seed: %d %s", got.status, got.body)
 	}

@@ -76,7 +76,7 @@ func TestImageOfInstall(t *testing.T) {
 	f.arm()
 	must(publish.Image(ctx, another(t, "bbbb"), client, publish.Options{After: publish.Activate}))
 
-	script := f.from(addrA, "GET", f.boot.URL+"/boot/"+macA+".ipxe", "", "")
+	script := f.from(addrA, "GET", f.boot.URL+scriptURL, "", "")
 	if !strings.Contains(script.body, "/artifacts/aaaa/pxe/vmlinuz") || strings.Contains(script.body, "bbbb") {
 		t.Errorf("script:\n%s", script.body)
 	}
@@ -172,7 +172,7 @@ func TestImageThatIsGone(t *testing.T) {
 		"seed": {
 			func(f *fixture) string { f.arm(); return "" },
 			func(f *fixture, _ string) answer {
-				return f.from(addrA, "GET", f.boot.URL+"/seed/"+macA+".cpio", "", "")
+				return f.from(addrA, "GET", f.boot.URL+seedURL, "", "")
 			}, "seed", http.StatusNotFound,
 		},
 		"plan": {
@@ -200,7 +200,7 @@ func TestImageThatIsGone(t *testing.T) {
 			if name == "config" {
 				return // the machine is past its boot script
 			}
-			script := f.from(addrA, "GET", f.boot.URL+"/boot/"+macA+".ipxe", "", "")
+			script := f.from(addrA, "GET", f.boot.URL+scriptURL, "", "")
 			if !strings.Contains(script.body, reason) || strings.Contains(script.body, "/artifacts/") {
 				t.Errorf("script:\n%s", script.body)
 			}

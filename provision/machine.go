@@ -13,6 +13,7 @@ import (
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/store"
 )
 
@@ -43,6 +44,10 @@ func (s *Server) serveMachine(w http.ResponseWriter, r *http.Request) {
 		if allow(w, r, http.MethodPost) {
 			s.serveReport(w, r)
 		}
+	case api.PathRenew:
+		if allow(w, r, http.MethodPost) {
+			s.serveRenew(w, r)
+		}
 	default:
 		http.NotFound(w, r)
 	}
@@ -52,7 +57,7 @@ func (s *Server) serveMachine(w http.ResponseWriter, r *http.Request) {
 type request struct {
 	token string
 	from  netip.Addr
-	m     machine
+	m     inventory.Machine
 }
 
 // identify reads whose request this is, or answers it.
@@ -65,7 +70,7 @@ func (s *Server) identify(w http.ResponseWriter, r *http.Request, action string)
 		return request{}, false
 	}
 	req.token = token
-	req.m, ok = s.byName[name]
+	req.m, ok = s.inventory.Name(name)
 	if !ok {
 		s.deny(w, "", req.from, action, &store.RefusedError{Reason: "the token is of no node of the inventory"})
 		return request{}, false
@@ -109,7 +114,7 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 }
 
 // plan is the install plan with a stub for the config token.
-func (s *Server) plan(m machine, image images.Manifest, token string) ([]byte, error) {
+func (s *Server) plan(m inventory.Machine, image images.Manifest, token string) ([]byte, error) {
 	stub, err := s.opts.Stub(s.opts.TLSURL+api.PathConfig, token)
 	if err != nil {
 		return nil, fmt.Errorf("making the stub of node %q: %w", m.Name, err)
@@ -161,7 +166,7 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if n.Delivery.Burned {
-		s.configs.drop(n.Name)
+		s.forget(r.Context(), n.Name)
 	}
 	s.log.Info("report", "node", n.Name, "phase", string(n.Phase), "step", report.Step,
 		"done", report.Done, "total", report.Total, "message", report.Message)

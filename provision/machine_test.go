@@ -125,7 +125,7 @@ func TestNoAuditNoSecret(t *testing.T) {
 	if _, err := f.srv.Arm(context.Background(), "a", time.Hour); err == nil || err.Error() != "writing the audit log: an earlier write failed: disk full" {
 		t.Errorf("arm: %v", err)
 	}
-	if got := f.from(addrA, "GET", f.boot.URL+"/seed/"+macA+".cpio", "", ""); got.status == http.StatusOK {
+	if got := f.from(addrA, "GET", f.boot.URL+seedURL, "", ""); got.status == http.StatusOK {
 		t.Error("a seed was served")
 	}
 	if _, err := f.srv.Disarm(context.Background(), "a"); err != nil {
@@ -166,10 +166,10 @@ func TestReports(t *testing.T) {
 		t.Errorf("phase %s, want installed", n.Phase)
 	}
 	report := reportToken(t, f.fetchConfig(addrA, s.Token).body)
-	if got := f.report(addrA, s.Token, `{"phase":"booted"}`); got.status != http.StatusForbidden {
+	if got := f.report(addrA, s.Token, `{"phase":"bootstrapping"}`); got.status != http.StatusForbidden {
 		t.Errorf("a config token reports: %d, want 403", got.status)
 	}
-	if got := f.report(thief, report, `{"phase":"booted"}`); got.status != http.StatusForbidden {
+	if got := f.report(thief, report, `{"phase":"bootstrapping"}`); got.status != http.StatusForbidden {
 		t.Errorf("a thief reports: %d, want 403", got.status)
 	}
 	if got := f.report(addrA, report, `{"phase":"ready"}`); got.status != http.StatusOK {
@@ -223,7 +223,7 @@ func TestTooManyInstallsHold(t *testing.T) {
 	if n := f.node(); !n.Held {
 		t.Errorf("node %+v is not held", n)
 	}
-	got := f.from(addrA, "GET", f.boot.URL+"/boot/"+macA+".ipxe", "", "")
+	got := f.from(addrA, "GET", f.boot.URL+scriptURL, "", "")
 	if !strings.Contains(got.body, "echo k8snode: a: held: too many installs in one window\n") {
 		t.Errorf("script of a held node:\n%s", got.body)
 	}

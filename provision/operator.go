@@ -9,6 +9,7 @@ import (
 
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
@@ -29,9 +30,26 @@ func (s *Server) Nodes(ctx context.Context) ([]admin.Node, error) {
 	for _, n := range nodes {
 		byName[n.Name] = n
 	}
-	views := make([]admin.Node, 0, len(s.machines))
-	for _, m := range s.machines {
+	views := make([]admin.Node, 0, len(nodes))
+	for _, m := range s.inventory.Machines() {
 		views = append(views, s.view(m, byName[m.Name]))
+	}
+	return views, nil
+}
+
+// Strangers returns the machines that asked and are none of the inventory, the
+// newest first.
+func (s *Server) Strangers(context.Context) ([]admin.Stranger, error) {
+	views := []admin.Stranger{}
+	for _, seen := range s.strangers.All() {
+		v := admin.Stranger{
+			MACs: []string{}, UUID: seen.UUID, Serial: seen.Serial, Manufacturer: seen.Manufacturer, Product: seen.Product,
+			Address: seen.Address.String(), Reason: seen.Reason, First: seen.First, Last: seen.Last, Count: seen.Count,
+		}
+		for _, mac := range seen.MACs {
+			v.MACs = append(v.MACs, mac.String())
+		}
+		views = append(views, v)
 	}
 	return views, nil
 }
@@ -39,7 +57,7 @@ func (s *Server) Nodes(ctx context.Context) ([]admin.Node, error) {
 // Arm opens an install window for a node. An install that was under way is
 // over.
 func (s *Server) Arm(ctx context.Context, node string, window time.Duration) (admin.Node, error) {
-	m, ok := s.byName[node]
+	m, ok := s.inventory.Name(node)
 	if !ok {
 		return admin.Node{}, fmt.Errorf("arming node %q: %w", node, store.ErrUnknownNode)
 	}
@@ -58,7 +76,7 @@ func (s *Server) Arm(ctx context.Context, node string, window time.Duration) (ad
 		s.failed(node, netip.Addr{}, "arm", err)
 		return admin.Node{}, err
 	}
-	s.configs.drop(node)
+	s.forget(ctx, node)
 	s.record(audit.Event{Node: node, Action: "arm", Result: "granted", Detail: "install " + n.Window.InstallID + ", image " + n.Window.Image})
 	s.log.Info("node armed", "node", node, "until", until, "image", n.Window.Image)
 	return s.view(m, n), nil
@@ -75,7 +93,7 @@ func (s *Server) installable() (library.Image, error) {
 
 // Disarm closes the window of a node.
 func (s *Server) Disarm(ctx context.Context, node string) (admin.Node, error) {
-	m, ok := s.byName[node]
+	m, ok := s.inventory.Name(node)
 	if !ok {
 		return admin.Node{}, fmt.Errorf("disarming node %q: %w", node, store.ErrUnknownNode)
 	}
@@ -85,16 +103,16 @@ func (s *Server) Disarm(ctx context.Context, node string) (admin.Node, error) {
 		s.failed(node, netip.Addr{}, "disarm", err)
 		return admin.Node{}, err
 	}
-	s.configs.drop(node)
+	s.forget(ctx, node)
 	s.record(audit.Event{Node: node, Action: "disarm", Result: "granted"})
 	s.log.Info("node disarmed", "node", node)
 	return s.view(m, n), nil
 }
 
-func (s *Server) view(m machine, n store.Node) admin.Node {
+func (s *Server) view(m inventory.Machine, n store.Node) admin.Node {
 	now := s.opts.Now()
 	v := admin.Node{
-		Name: m.Name, MAC: m.mac.String(), Address: m.Address.String(), Role: m.Role,
+		Name: m.Name, MAC: m.HardwareAddr().String(), Address: m.Address.String(), Role: m.Role,
 		Phase: n.PhaseAt(now), Step: n.Last.Step, Done: n.Last.Done, Total: n.Last.Total,
 		Message: n.Last.Message, LastReport: n.LastReport,
 		WindowEnd: n.Window.Until, Open: n.Open(now), Held: n.Window.Held,

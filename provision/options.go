@@ -11,25 +11,10 @@ import (
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
-
-// A Machine is one entry of the inventory.
-type Machine struct {
-	// Name is the name of the node that the machine becomes: an RFC 1123
-	// label.
-	Name string
-	// Role is shown to operators.
-	Role string
-	// MAC is that of the interface that the machine boots from, with colons
-	// or hyphens.
-	MAC string
-	// Address is the machine's IPv4 address with the prefix length of its
-	// network.
-	Address netip.Prefix
-	Disk    api.DiskSelection
-}
 
 // SourcePolicy says from where a machine may speak.
 type SourcePolicy int
@@ -68,7 +53,7 @@ type Limits struct {
 // Options say what to serve, and where. Each part is off while its listen
 // field is empty.
 type Options struct {
-	Inventory []Machine
+	Inventory []inventory.Machine
 	// InventoryName is the file that a machine must be added to; the script of
 	// an unknown machine names it. Empty: "the cluster document".
 	InventoryName string
@@ -107,6 +92,11 @@ type Options struct {
 	Config func(ctx context.Context, r ConfigRequest) ([]byte, error)
 	// Stub makes the Ignition config that fetches url with the bearer token.
 	Stub func(url, token string) ([]byte, error)
+
+	// Renew answers a node that renews its certificates; nil answers nobody. The
+	// node shows one that RenewCA signed, PEM.
+	Renew   func(ctx context.Context, node string, r api.RenewRequest) (api.RenewAnswer, error)
+	RenewCA []byte
 
 	// Store keeps the nodes; nil keeps them in memory.
 	Store   store.Store

@@ -21,7 +21,7 @@ const stopTimeout = 5 * time.Second
 
 // sweepEvery is how often configs that nobody may fetch any more are
 // forgotten.
-const sweepEvery = 30 * time.Second
+const sweepEvery = time.Minute
 
 // Run serves until ctx is done, or until a part of the server fails.
 func Run(ctx context.Context, opts Options) error {
@@ -75,7 +75,9 @@ func (s *Server) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			s.configs.sweep(s.opts.Now())
+			if err := s.store.Expire(ctx, s.opts.Now()); err != nil && ctx.Err() == nil {
+				s.log.Warn("old configs not forgotten", "error", err)
+			}
 		}
 	}
 }
@@ -179,29 +181,33 @@ func (s *Server) apiServer(h http.Handler) *http.Server {
 // tlsConfig allows TLS 1.3 alone: every client is ours or Ignition. Firmware
 // and boot loaders, which know less, use plain HTTP.
 func (s *Server) tlsConfig() *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		Certificates: []tls.Certificate{s.opts.Certificate},
 		MinVersion:   tls.VersionTLS13,
 		NextProtos:   []string{"http/1.1"},
+		Time:         s.opts.Now,
 	}
+	if s.opts.Renew != nil {
+		// Whoever shows a certificate shows a good one; most show none.
+		config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, s.renewRoots()
+	}
+	return config
 }
 
 func (s *Server) dhcpConfig() netboot.Config {
 	c := netboot.Config{
-		Server: s.opts.DHCP.Server,
-		Router: s.opts.DHCP.Router,
-		DNS:    s.opts.DHCP.DNS,
-		Lease:  s.opts.DHCP.Lease,
-		ScriptURL: func(mac net.HardwareAddr) string {
-			return s.opts.HTTPURL + "/boot/" + s.byMAC[mac.String()].urlMAC() + ".ipxe"
-		},
+		Server:    s.opts.DHCP.Server,
+		Router:    s.opts.DHCP.Router,
+		DNS:       s.opts.DHCP.DNS,
+		Lease:     s.opts.DHCP.Lease,
+		ScriptURL: s.opts.HTTPURL + findPath,
 	}
 	c.LoaderURL = s.opts.HTTPURL + loaderPath
 	if s.opts.TFTPListen != "" {
 		c.TFTP = s.opts.DHCP.Server
 	}
-	for _, m := range s.machines {
-		c.Hosts = append(c.Hosts, netboot.Host{Name: m.Name, MAC: m.mac, Address: m.Address})
+	for _, m := range s.inventory.Machines() {
+		c.Hosts = append(c.Hosts, netboot.Host{Name: m.Name, MAC: m.HardwareAddr(), Address: m.Address})
 	}
 	return c
 }

@@ -100,6 +100,12 @@ func (m *fakeMachine) report(server, token string, r api.Report) {
 	}
 }
 
+// expand is what a boot loader with one interface makes of a line.
+func expand(line string) string {
+	line = strings.ReplaceAll(line, "${net0/mac:hexhyp}", macA)
+	return regexp.MustCompile(`\$\{[^}]*}`).ReplaceAllString(line, "")
+}
+
 func TestEndToEnd(t *testing.T) {
 	opts := options(t)
 	httpAddr, tlsAddr, tftpAddr := freePort(t, "tcp"), freePort(t, "tcp"), freePort(t, "udp")
@@ -122,7 +128,7 @@ func TestEndToEnd(t *testing.T) {
 	waitFor(t, func() error { _, err := operator.Nodes(ctx); return err })
 
 	m := &fakeMachine{t: t}
-	script := string(m.get(&m.plain, opts.HTTPURL+"/boot/"+macA+".ipxe", ""))
+	script := string(m.get(&m.plain, opts.HTTPURL+scriptURL, ""))
 	if !strings.Contains(script, "booting the local disk") {
 		t.Fatalf("script before the window:\n%s", script)
 	}
@@ -143,11 +149,11 @@ func TestEndToEnd(t *testing.T) {
 	if _, err := wt.WriteTo(&loader); err != nil || loader.String() != "content of "+images.IPXEFile {
 		t.Fatalf("loader %q, %v", loader.String(), err)
 	}
-	script = string(m.get(&m.plain, opts.HTTPURL+"/boot/"+macA+".ipxe", ""))
+	script = string(m.get(&m.plain, opts.HTTPURL+scriptURL, ""))
 	fmt.Fprintln(&m.seen, script)
 	var seed api.Seed
 	for _, f := range regexp.MustCompile(`(?m)^(?:kernel|initrd) --name (\S+) (\S+)`).FindAllStringSubmatch(script, -1) {
-		switch body := m.get(&m.plain, f[2], ""); f[1] {
+		switch body := m.get(&m.plain, expand(f[2]), ""); f[1] {
 		case "vmlinuz", "initrd.img":
 			if string(body) != "content of pxe/"+f[1] {
 				t.Errorf("%s: %q", f[1], body)
@@ -172,7 +178,7 @@ func TestEndToEnd(t *testing.T) {
 	}
 	m.report(seed.Server, seed.Token, api.Report{Phase: api.PhaseInstalling, Step: "write", Done: 1, Total: 2})
 	m.report(seed.Server, seed.Token, api.Report{Phase: api.PhaseInstalled})
-	if script := string(m.get(&m.plain, opts.HTTPURL+"/boot/"+macA+".ipxe", "")); !strings.Contains(script, "the image is on the disk") {
+	if script := string(m.get(&m.plain, opts.HTTPURL+scriptURL, "")); !strings.Contains(script, "the image is on the disk") {
 		t.Errorf("script after the install, from a firmware that prefers the network:\n%s", script)
 	}
 
@@ -182,7 +188,7 @@ func TestEndToEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	report := reportToken(t, string(m.get(&m.tls, s.URL, s.Token)))
-	m.report(seed.Server, report, api.Report{Phase: api.PhaseBooted})
+	m.report(seed.Server, report, api.Report{Phase: api.PhaseBootstrapping})
 	m.report(seed.Server, report, api.Report{Phase: api.PhaseReady})
 	nodes, err := operator.Nodes(ctx)
 	if err != nil {

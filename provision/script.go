@@ -2,14 +2,16 @@ package provision
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
+	"errors"
 	"fmt"
-	"net"
 	"regexp"
 	"strings"
 	"text/template"
 
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/inventory"
 )
 
 //go:embed templates/*.ipxe.tmpl
@@ -41,16 +43,26 @@ func script(name string, data any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// findScript leads a machine to its own script.
-func (s *Server) findScript() ([]byte, error) {
-	var interfaces []string
+// facts is the query by which a machine says what it is, in iPXE's own
+// variables: those of an interface that is not there are empty.
+func facts() string {
+	query := []string{"uuid=${uuid}", "serial=${serial:uristring}", "manufacturer=${manufacturer:uristring}", "product=${product:uristring}"}
 	for i := range maxInterfaces {
-		interfaces = append(interfaces, fmt.Sprintf("net%d", i))
+		query = append(query, fmt.Sprintf("mac=${net%d/mac:hexhyp}", i))
 	}
-	return script("find.ipxe.tmpl", map[string]any{"URL": s.opts.HTTPURL, "Interfaces": interfaces})
+	return strings.Join(query, "&")
 }
 
-func (s *Server) installScript(m machine, image string) ([]byte, error) {
+// findScript leads a machine to its own script.
+func (s *Server) findScript() ([]byte, error) {
+	return script("find.ipxe.tmpl", map[string]any{
+		"Command": "chain --autofree --replace " + s.opts.HTTPURL + scriptPath + "?" + facts(),
+		"Tries":   fetchTries,
+		"Pause":   fetchPause,
+	})
+}
+
+func (s *Server) installScript(m inventory.Machine, image string) ([]byte, error) {
 	args := s.opts.KernelArguments
 	if args == nil {
 		args = DefaultKernelArguments()
@@ -69,25 +81,47 @@ func (s *Server) installScript(m machine, image string) ([]byte, error) {
 		"Fetches": []fetch{
 			{"kernel", strings.Join(kernel, " ")},
 			{"initrd", "initrd --name initrd.img " + s.artifactURL(image, images.InitrdFile)},
-			{"seed", "initrd --name seed.cpio " + s.opts.HTTPURL + "/seed/" + m.urlMAC() + ".cpio"},
+			{"seed", "initrd --name seed.cpio " + s.opts.HTTPURL + seedPath + "?" + facts()},
 		},
 	})
 }
 
-func (s *Server) localScript(m machine, reason string) ([]byte, error) {
-	return script("local.ipxe.tmpl", map[string]any{"Node": m.Name, "Reason": reason})
+func (s *Server) localScript(m inventory.Machine, reason string) ([]byte, error) {
+	return script("local.ipxe.tmpl", map[string]any{"Node": m.Name, "Reason": reason, "Boot": string(m.LocalBoot)})
 }
 
-func (s *Server) unknownScript(mac net.HardwareAddr) ([]byte, error) {
-	name := plainText.ReplaceAllString(s.opts.InventoryName, "_")
-	if name == "" {
-		name = "the cluster document"
+// Waiting machines ask again this often, this many seconds apart: an hour. Then
+// they go on to what their firmware has next.
+const (
+	waitTries = 120
+	waitPause = 30
+)
+
+// waitScript lets a machine ask again until an operator has done something.
+func (s *Server) waitScript(machine, reason, remedy string) ([]byte, error) {
+	return script("wait.ipxe.tmpl", map[string]any{
+		"Machine": plainText.ReplaceAllString(machine, "_"),
+		"Reason":  plainText.ReplaceAllString(reason, "_"),
+		"Remedy":  plainText.ReplaceAllString(remedy, "_"),
+		"Command": "chain --autofree --replace " + s.opts.HTTPURL + scriptPath + "?" + facts(),
+		"Tries":   waitTries,
+		"Pause":   waitPause,
+	})
+}
+
+// strangerScript is for a machine that is not in the inventory, or that
+// contradicts it.
+func (s *Server) strangerScript(f inventory.Facts, why error) ([]byte, error) {
+	document := cmp.Or(s.opts.InventoryName, "the cluster document")
+	remedy := "correct " + document
+	if errors.Is(why, inventory.ErrUnknown) {
+		remedy = "to install it, add a node with its MAC to " + document
 	}
-	return script("unknown.ipxe.tmpl", map[string]any{"MAC": mac.String(), "Inventory": name})
+	return s.waitScript(cmp.Or(f.IDs(), "it has no interface"), why.Error(), remedy)
 }
 
 // plainText matches what must not stand in a line of a script.
-var plainText = regexp.MustCompile(`[^A-Za-z0-9._/ -]`)
+var plainText = regexp.MustCompile(`[^A-Za-z0-9._:,/ -]`)
 
 // artifactURL is the public URL of an artifact of an image.
 func (s *Server) artifactURL(image, path string) string {

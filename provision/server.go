@@ -9,20 +9,19 @@ import (
 	"net/netip"
 
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
 
 // A Server holds everything but the sockets.
 type Server struct {
-	opts     Options
-	log      *slog.Logger
-	store    store.Store
-	gate     *store.Gate
-	machines []machine
-	byMAC    map[string]machine
-	byName   map[string]machine
-	configs  configs
+	opts      Options
+	log       *slog.Logger
+	store     store.Store
+	gate      *store.Gate
+	inventory *inventory.Inventory
+	strangers inventory.Sightings
 }
 
 // New checks opts and returns a server; it listens nowhere yet.
@@ -31,10 +30,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checking the options of the provisioning server: %w", err)
 	}
-	s := &Server{
-		opts: opts, log: opts.Logger, store: opts.Store, machines: machines,
-		byMAC: make(map[string]machine), byName: make(map[string]machine),
-	}
+	s := &Server{opts: opts, log: opts.Logger, store: opts.Store, inventory: machines}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -50,8 +46,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		return nil, err
 	}
 	var names []string
-	for _, m := range machines {
-		s.byMAC[m.mac.String()], s.byName[m.Name] = m, m
+	for _, m := range machines.Machines() {
 		names = append(names, m.Name)
 	}
 	if err := s.store.Add(ctx, names...); err != nil {
@@ -62,16 +57,11 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 
 // node returns the state of one node.
 func (s *Server) node(ctx context.Context, name string) (store.Node, error) {
-	nodes, err := s.store.Nodes(ctx)
+	n, err := s.store.Node(ctx, name)
 	if err != nil {
-		return store.Node{}, fmt.Errorf("reading the nodes: %w", err)
+		return store.Node{}, fmt.Errorf("reading node %q: %w", name, err)
 	}
-	for _, n := range nodes {
-		if n.Name == name {
-			return n, nil
-		}
-	}
-	return store.Node{}, fmt.Errorf("reading node %q: %w", name, store.ErrUnknownNode)
+	return n, nil
 }
 
 // imageGone is why a node is not installed whose image was removed by hand.
@@ -98,7 +88,7 @@ func clientAddr(r *http.Request) netip.Addr {
 }
 
 // checkSource refuses a request for m that comes from elsewhere.
-func (s *Server) checkSource(ctx context.Context, m machine, from netip.Addr) error {
+func (s *Server) checkSource(ctx context.Context, m inventory.Machine, from netip.Addr) error {
 	if s.opts.Sources == AnySource || from == m.Address.Addr() {
 		return nil
 	}

@@ -5,33 +5,23 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/library"
 )
 
 var (
-	labelRE = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	// What stands in a script as it is: nothing that iPXE or a URL would take
 	// for syntax.
 	argRE = regexp.MustCompile(`^[A-Za-z0-9._+:,=/@%-]+$`)
 )
 
-// machine is a checked Machine.
-type machine struct {
-	Machine
-	mac net.HardwareAddr
-}
-
-// urlMAC is the MAC as boot scripts spell it: 52-54-00-00-00-01.
-func (m machine) urlMAC() string { return strings.ReplaceAll(m.mac.String(), ":", "-") }
-
 // validate returns every problem of o, joined.
-func (o Options) validate() ([]machine, error) {
+func (o Options) validate() (*inventory.Inventory, error) {
 	var problems []error
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 
@@ -50,6 +40,11 @@ func (o Options) validate() ([]machine, error) {
 	if err := authority(o.CA); err != nil {
 		problem("CA: %w", err)
 	}
+	if o.Renew != nil {
+		if err := authority(o.RenewCA); err != nil {
+			problem("RenewCA: %w", err)
+		}
+	}
 	if o.TLSListen != "" && len(o.Certificate.Certificate) == 0 {
 		problem("a certificate is required")
 	}
@@ -64,8 +59,11 @@ func (o Options) validate() ([]machine, error) {
 	if err := o.checkImage(); err != nil {
 		problems = append(problems, err)
 	}
-	machines, more := checkInventory(o.Inventory)
-	return machines, errors.Join(append(problems, more...)...)
+	machines, err := inventory.New(o.Inventory)
+	if err != nil {
+		problems = append(problems, err)
+	}
+	return machines, errors.Join(problems...)
 }
 
 func baseURL(s, scheme string) error {
@@ -114,35 +112,4 @@ func (o Options) accept(m images.Manifest) error {
 		problems = append(problems, o.Fits(m))
 	}
 	return errors.Join(problems...)
-}
-
-func checkInventory(inventory []Machine) ([]machine, []error) {
-	var machines []machine
-	var problems []error
-	seen := make(map[string]string)
-	unique := func(name, kind, value string) {
-		if other, ok := seen[kind+value]; ok {
-			problems = append(problems, fmt.Errorf("machine %q: %s %s is that of %q", name, kind, value, other))
-		}
-		seen[kind+value] = name
-	}
-	for _, m := range inventory {
-		if !labelRE.MatchString(m.Name) {
-			problems = append(problems, fmt.Errorf("machine %q: the name is not an RFC 1123 label", m.Name))
-		}
-		mac, err := net.ParseMAC(m.MAC)
-		if err != nil || len(mac) != 6 {
-			problems = append(problems, fmt.Errorf("machine %q: %q is not a MAC address", m.Name, m.MAC))
-			continue
-		}
-		if !m.Address.IsValid() || !m.Address.Addr().Is4() {
-			problems = append(problems, fmt.Errorf("machine %q: %s is not an IPv4 address with a prefix length", m.Name, m.Address))
-			continue
-		}
-		unique(m.Name, "name", m.Name)
-		unique(m.Name, "MAC", mac.String())
-		unique(m.Name, "address", m.Address.Addr().String())
-		machines = append(machines, machine{Machine: m, mac: mac})
-	}
-	return machines, problems
 }

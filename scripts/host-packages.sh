@@ -24,6 +24,7 @@ bake=(
 	zstd
 )
 test=(
+	chromium-headless-shell
 	dosfstools
 	gcc
 	gdisk

@@ -2,10 +2,11 @@
 # Runs the tests in stages, stops at the first that fails, and says how long
 # each took.
 #
-# usage: test.sh [lint|unit|race|bake|again|packer|boot|cluster|wholepath|boots|ha|packer-all]...
+# usage: test.sh [lint|unit|race|bake|again|packer|boot|cluster|wholepath|boots|ha|settings|packer-all]...
 #        (default: all but boots, which is every boot there is, ha, which is
-#        everything that a cluster survives, and packer-all, which is every
-#        acceptance test of the Packer plugin)
+#        everything that a cluster survives, settings, which is what a cluster
+#        document can ask for, and packer-all, which is every acceptance test of
+#        the Packer plugin)
 #
 # The boots and the whole path use the image in $OUT (out/node), which bake
 # makes from the recipe $RECIPE (node). K8SNODE_ACCEL=kvm uses /dev/kvm.
@@ -33,7 +34,7 @@ stage_race() {
 # The same inputs in another folder and with another user's settings; bakes that
 # end in the middle; the recipe of upstream's releases. What the programs of the
 # image say of the files that nodes get. Three members of its etcd, wiped in turn.
-stage_again() { e2e '^(TestReproducible|TestOutputs|TestBakeEndings|TestReleaseBake|TestPrograms|TestEtcd)$'; }
+stage_again() { e2e '^(TestReproducible|TestOutputs|TestBakeEndings|TestReleaseBake|TestPrograms|TestCertificates|TestIgnition|TestEtcd)$'; }
 
 stage_bake() { make --no-print-directory image "RECIPE=$recipe" "OUT=$out"; }
 
@@ -71,8 +72,15 @@ stage_boot() { e2e '^TestBoot$/^(disk-bios|tampered)$'; }
 # Three control planes and a worker; one control plane is wiped.
 stage_cluster() { e2e '^TestCluster$'; }
 
-# All that is taken from a cluster, power cuts, and a node with Docker.
-stage_ha() { e2e '^Test(HighAvailability|PowerCuts|Docker)$'; }
+# All that is taken from a cluster, and power cuts.
+stage_ha() { e2e '^Test(HighAvailability|PowerCuts)$'; }
+
+# Nodes with Docker, and with all else that a cluster document can ask for; bonds and
+# IPVS want the image's own kernel.
+stage_settings() {
+	e2e '^Test(Docker|Settings)$'
+	e2e '^TestBoot$/^kubernetes$'
+}
 
 # Every boot; the disk with large sectors is another image.
 stage_boots() {

@@ -113,7 +113,7 @@ func Run(ctx context.Context, opts Options) error {
 		b.report(ctx, api.Report{Phase: api.PhaseReady})
 		return nil
 	}
-	b.report(ctx, api.Report{Phase: api.PhaseBooted})
+	b.report(ctx, api.Report{Phase: api.PhaseBootstrapping})
 	if err := b.bootstrap(ctx, facts); err != nil {
 		message := Redact(err.Error())
 		if len(message) > maxMessage {
@@ -234,11 +234,14 @@ func (b *bootstrapper) kubeadm(ctx context.Context, action Action) error {
 		}
 	}
 	if b.opts.Config.Role == node.ControlPlane {
-		if err := copyPKI(b.path(node.PKIDir), b.path(kubePKIDir)); err != nil {
+		if err := copyPKI(b.path(node.PKIDir), b.path(node.KubePKIDir)); err != nil {
 			return fmt.Errorf("copying authorities: %w", err)
 		}
 	}
 	if action == ActionJoin {
+		if err := b.checkCredential(); err != nil {
+			return err
+		}
 		if b.opts.Config.Role == node.ControlPlane {
 			if err := b.mintDiscovery(); err != nil {
 				return err
@@ -252,7 +255,7 @@ func (b *bootstrapper) kubeadm(ctx context.Context, action Action) error {
 	if err := b.writeRecord(record); err != nil {
 		return err
 	}
-	b.report(ctx, api.Report{Phase: api.PhaseBooted, Step: string(action)})
+	b.report(ctx, api.Report{Phase: api.PhaseBootstrapping, Step: string(action)})
 	if err := b.opts.Runner.Run(ctx, out, "kubeadm", kubeadmArgs(action)...); err != nil {
 		return err
 	}
@@ -304,11 +307,11 @@ func (b *bootstrapper) applyManifests(ctx context.Context) error {
 // waitForClock gives time synchronization a chance, then goes on: kubeadm's
 // own message about certificates that are not valid yet is hard to read.
 func (b *bootstrapper) waitForClock(ctx context.Context) {
-	notBefore, found := b.certificatesBegin()
-	for waited := time.Duration(0); found && b.opts.Now().Before(notBefore); waited += clockPoll {
+	cert := b.ownCertificate()
+	for waited := time.Duration(0); cert != nil && b.opts.Now().Before(cert.NotBefore); waited += clockPoll {
 		if waited >= b.opts.ClockWait || ctx.Err() != nil {
 			b.opts.Log.Warn("the clock is behind the node's certificates",
-				"now", b.opts.Now().UTC(), "notBefore", notBefore.UTC())
+				"now", b.opts.Now().UTC(), "notBefore", cert.NotBefore.UTC())
 			return
 		}
 		retry.Sleep(ctx, clockPoll)

@@ -53,7 +53,7 @@ func newMachine(t *testing.T, role node.Role) *machine {
 	t.Helper()
 	m := &machine{t: t, tools: t.TempDir(), etcd: newEtcdKeys()}
 	m.opts = bootstrap.Options{
-		Config:      node.Config{Cluster: "c", ClusterID: "c1", Name: "n1", Role: role, Address: "10.0.0.1"},
+		Config:      node.Config{Cluster: "c", ClusterID: "c1", Generation: 1, Name: "n1", Role: role, Address: "10.0.0.1"},
 		Root:        t.TempDir(),
 		Runner:      command.Runner{Dir: m.tools},
 		Retry:       retry.Policy{First: time.Millisecond, Max: time.Millisecond, Limit: 500 * time.Millisecond},
@@ -180,7 +180,7 @@ func (m *machine) wantDone(content string) {
 
 func TestInit(t *testing.T) {
 	m := newMachine(t, node.ControlPlane)
-	if err := m.run(initCommand+applyCommand, "booted", "booted init", "ready"); err != nil {
+	if err := m.run(initCommand+applyCommand, "bootstrapping", "bootstrapping init", "ready"); err != nil {
 		t.Fatal(err)
 	}
 	m.wantDone("2026-05-01T12:00:00Z init\n")
@@ -284,10 +284,10 @@ func TestFailedAttemptIsCleanedUp(t *testing.T) {
 	}{
 		{node.ControlPlane, initCommand, resetCommand + initCommand + applyCommand, "failed init",
 			"bootstrapping node: running kubeadm init --config /etc/k8snode/kubeadm/init.yaml: exit status 1: " +
-				"[kubelet-check] timed out\n--token [redacted]", "init", []string{"booted", "booted init"}},
+				"[kubelet-check] timed out\n--token [redacted]", "init", []string{"bootstrapping", "bootstrapping init"}},
 		{node.Worker, joinCommand, resetCommand + joinCommand, "failed join",
 			"bootstrapping node: running kubeadm join --config /etc/k8snode/kubeadm/join.yaml: exit status 1: " +
-				"[kubelet-check] timed out\n--token [redacted]", "join", []string{"booted", "booted wait", "booted join"}},
+				"[kubelet-check] timed out\n--token [redacted]", "join", []string{"bootstrapping", "bootstrapping wait", "bootstrapping join"}},
 	} {
 		t.Run(string(tt.role), func(t *testing.T) {
 			m := newMachine(t, tt.role)
@@ -315,7 +315,7 @@ func TestFailedAttemptIsCleanedUp(t *testing.T) {
 func TestContinueAfterInit(t *testing.T) {
 	m := newMachine(t, node.ControlPlane)
 	m.tool("kubectl", "echo connection refused >&2; exit 1")
-	err := m.run(initCommand+applyCommand, "booted", "booted init", "failed init")
+	err := m.run(initCommand+applyCommand, "bootstrapping", "bootstrapping init", "failed init")
 	if err == nil || !strings.HasSuffix(err.Error(), "exit status 1: connection refused") {
 		t.Errorf("got %v", err)
 	}
@@ -324,7 +324,7 @@ func TestContinueAfterInit(t *testing.T) {
 		t.Error("super-admin.conf went before the manifests were applied")
 	}
 	m.tool("kubectl", "echo applied")
-	if err := m.run(applyCommand, "booted", "ready"); err != nil {
+	if err := m.run(applyCommand, "bootstrapping", "ready"); err != nil {
 		t.Fatal(err)
 	}
 	m.wantDone("2026-05-01T12:00:00Z init\n")
@@ -334,13 +334,13 @@ func TestContinueAfterInit(t *testing.T) {
 // not lead to a join without a credential.
 func TestContinueAfterJoin(t *testing.T) {
 	m := newMachine(t, node.Worker)
-	if err := m.run(joinCommand, "booted", "booted wait", "booted join", "ready"); err != nil {
+	if err := m.run(joinCommand, "bootstrapping", "bootstrapping wait", "bootstrapping join", "ready"); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(m.path(node.Done)); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.run("", "booted", "ready"); err != nil {
+	if err := m.run("", "bootstrapping", "ready"); err != nil {
 		t.Fatal(err)
 	}
 	m.wantDone("2026-05-01T12:00:00Z join\n")
@@ -350,12 +350,12 @@ func TestContinueAfterJoin(t *testing.T) {
 func TestEtcdIsAskedUntilItAnswers(t *testing.T) {
 	m := newMachine(t, node.ControlPlane)
 	m.etcd.failures = 3
-	if err := m.run(initCommand+applyCommand, "booted", "booted init", "ready"); err != nil {
+	if err := m.run(initCommand+applyCommand, "bootstrapping", "bootstrapping init", "ready"); err != nil {
 		t.Fatal(err)
 	}
 	down := newMachine(t, node.ControlPlane)
 	down.etcd.failures = 1 << 30
-	err := down.run("", "booted", "failed")
+	err := down.run("", "bootstrapping", "failed")
 	if want := "bootstrapping node: asking etcd which cluster it is: giving up after 500ms: "; err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -364,7 +364,7 @@ func TestEtcdIsAskedUntilItAnswers(t *testing.T) {
 func TestEtcdOfAnotherCluster(t *testing.T) {
 	m := newMachine(t, node.ControlPlane)
 	m.etcd.keys["/k8snode/cluster"] = "c0"
-	err := m.run("", "booted", "failed")
+	err := m.run("", "bootstrapping", "failed")
 	if want := "bootstrapping node: etcd is that of the cluster c0, and this node belongs to c1: install it again"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -385,7 +385,7 @@ func TestPKIWithALink(t *testing.T) {
 	if err := os.Symlink("/etc/shadow", m.path(node.PKIDir+"/extra.crt")); err != nil {
 		t.Fatal(err)
 	}
-	err := m.run("", "booted", "failed init")
+	err := m.run("", "bootstrapping", "failed init")
 	if want := "bootstrapping node: copying authorities: " + m.path(node.PKIDir) + "/extra.crt is not a regular file"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -406,18 +406,26 @@ func TestClockBehindTheCertificate(t *testing.T) {
 
 	cp := newMachine(t, node.ControlPlane)
 	cp.write(node.PKIDir+"/apiserver-etcd-client.crt", text, 0o644)
-	if err := cp.run(initCommand+applyCommand, "booted", "booted init", "ready"); err != nil {
+	if err := cp.run(initCommand+applyCommand, "bootstrapping", "bootstrapping init", "ready"); err != nil {
 		t.Error(err)
 	}
 	worker := newMachine(t, node.Worker)
 	worker.write(node.Discovery, `{"users":[{"user":{"client-certificate-data":"`+base64.StdEncoding.EncodeToString([]byte(text))+`"}}]}`, 0o600)
-	if err := worker.run(joinCommand, "booted", "booted wait", "booted join", "failed join"); err == nil { // the fake knows another credential
+	if err := worker.run(joinCommand, "bootstrapping", "bootstrapping wait", "bootstrapping join", "failed join"); err == nil { // the fake knows another credential
 		t.Error("joined without the credential")
 	}
 	for _, m := range []*machine{cp, worker} {
 		if !strings.Contains(m.log.String(), warning) {
 			t.Errorf("the log lacks %s:\n%s", warning, &m.log)
 		}
+	}
+
+	late := newMachine(t, node.Worker)
+	late.opts.Now = func() time.Time { return now.Add(2 * time.Hour) }
+	late.write(node.Discovery, worker.read(node.Discovery), 0o600)
+	const ended = "the credential of this node ended at 2026-05-01T13:00:00Z, and it is 2026-05-01T14:00:00Z: deliver its config again (k8snode arm n1, or k8snode render)"
+	if err := late.run("", "bootstrapping", "failed join"); err == nil || !strings.Contains(err.Error(), ended) {
+		t.Errorf("got %v, want %s", err, ended)
 	}
 
 	later := newMachine(t, node.ControlPlane)

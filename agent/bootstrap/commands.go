@@ -12,7 +12,6 @@ import (
 
 // Paths of kubeadm.
 const (
-	kubePKIDir     = "/etc/kubernetes/pki"
 	adminConf      = "/etc/kubernetes/admin.conf"
 	superAdminConf = "/etc/kubernetes/super-admin.conf"
 )
@@ -53,7 +52,7 @@ func readyArgs(kubeconfig, path string) []string {
 // waitForControlPlane returns when a join can succeed. kubeadm itself gives up
 // where a cluster answers that is not complete yet.
 func (b *bootstrapper) waitForControlPlane(ctx context.Context) error {
-	b.report(ctx, api.Report{Phase: api.PhaseBooted, Step: "wait"})
+	b.report(ctx, api.Report{Phase: api.PhaseBootstrapping, Step: "wait"})
 	policy := b.opts.Retry
 	policy.Limit = b.opts.JoinWait
 	if policy.First == 0 {

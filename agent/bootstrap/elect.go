@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"path/filepath"
 	"time"
 
@@ -18,12 +17,19 @@ import (
 const (
 	// clusterKey has the cluster's ID, by whoever came first.
 	clusterKey = "/k8snode/cluster"
-	// initLockKey has the name of the node that runs kubeadm init, as long as
-	// that lives.
-	initLockKey = "/k8snode/init/lock"
-	// initDoneKey has the name of the node that has completed it.
-	initDoneKey = "/k8snode/init/done"
+	// lockKey has the name of the node that runs kubeadm init, as long as that
+	// lives.
+	lockKey = "lock"
+	// doneKey has the name of the node that has completed it.
+	doneKey = "done"
 )
+
+// initKey is where control planes agree about kubeadm init. Each generation has
+// keys of its own: after etcd was restored nobody runs an API server that could
+// be joined, so that somebody has to begin again.
+func (b *bootstrapper) initKey(name string) string {
+	return fmt.Sprintf("/k8snode/init/%d/%s", b.opts.Config.Generation, name)
+}
 
 // lockTTL is how long a node that died in kubeadm init keeps others waiting.
 const lockTTL = time.Minute
@@ -60,7 +66,7 @@ func connect(opts Options) (Store, error) {
 	pki := filepath.Join("/", opts.Root, node.PKIDir)
 	dial := etcd.NodeFiles(pki, "apiserver-etcd-client")
 	dial.CA = filepath.Join(pki, "etcd/ca.crt")
-	dial.Endpoints = []string{"https://" + net.JoinHostPort(opts.Config.Address, "2379")}
+	dial.Endpoints = []string{node.Main.ClientURL(opts.Config.Address)}
 	client, err := etcd.Dial(dial)
 	if err != nil {
 		return nil, err
@@ -76,7 +82,7 @@ func (b *bootstrapper) elect(ctx context.Context) (initialised bool, lock Lock, 
 	}
 	said := ""
 	for {
-		by, done, err := b.get(ctx, initDoneKey)
+		by, done, err := b.get(ctx, b.initKey(doneKey))
 		if err != nil {
 			return false, nil, err
 		}
@@ -88,7 +94,7 @@ func (b *bootstrapper) elect(ctx context.Context) (initialised bool, lock Lock, 
 		switch {
 		case err == nil:
 			// Its last holder may have been done between the two questions.
-			if _, done, err = b.get(ctx, initDoneKey); err != nil || done {
+			if _, done, err = b.get(ctx, b.initKey(doneKey)); err != nil || done {
 				lock.Release()
 				return done, nil, err
 			}
@@ -134,7 +140,7 @@ func (b *bootstrapper) get(ctx context.Context, key string) (value string, found
 
 func (b *bootstrapper) lock(ctx context.Context) (lock Lock, holder string, err error) {
 	err = retry.Do(ctx, b.opts.Retry, func(ctx context.Context) (err error) {
-		lock, holder, err = b.store.Lock(ctx, initLockKey, b.opts.Config.Name, lockTTL)
+		lock, holder, err = b.store.Lock(ctx, b.initKey(lockKey), b.opts.Config.Name, lockTTL)
 		if errors.Is(err, etcd.ErrHeld) {
 			return retry.Permanent(err)
 		}
@@ -146,7 +152,7 @@ func (b *bootstrapper) lock(ctx context.Context) (lock Lock, holder string, err 
 // initialised tells the others that they may join.
 func (b *bootstrapper) initialised(ctx context.Context) error {
 	return retry.Do(ctx, b.opts.Retry, func(ctx context.Context) error {
-		_, err := b.store.Create(ctx, initDoneKey, b.opts.Config.Name)
+		_, err := b.store.Create(ctx, b.initKey(doneKey), b.opts.Config.Name)
 		return err
 	})
 }

@@ -128,8 +128,8 @@ func joiner(t *testing.T) *machine {
 // A control plane joins a cluster that is there, with a credential of its own.
 func TestJoinControlPlane(t *testing.T) {
 	m := joiner(t)
-	m.etcd.keys["/k8snode/init/done"] = "n0"
-	if err := m.run(joinCommand, "booted", "booted wait", "booted join", "ready"); err != nil {
+	m.etcd.keys["/k8snode/init/1/done"] = "n0"
+	if err := m.run(joinCommand, "bootstrapping", "bootstrapping wait", "bootstrapping join", "ready"); err != nil {
 		t.Fatal(err)
 	}
 	m.wantDone("2026-05-01T12:00:00Z join\n")
@@ -178,10 +178,10 @@ func TestLoserJoins(t *testing.T) {
 	asked := 0
 	m.etcd.onHeld = func() {
 		if asked++; asked == 3 {
-			m.etcd.holder, m.etcd.keys["/k8snode/init/done"] = "", "n0"
+			m.etcd.holder, m.etcd.keys["/k8snode/init/1/done"] = "", "n0"
 		}
 	}
-	if err := m.run(joinCommand, "booted", "booted wait", "booted join", "ready"); err != nil {
+	if err := m.run(joinCommand, "bootstrapping", "bootstrapping wait", "bootstrapping join", "ready"); err != nil {
 		t.Fatal(err)
 	}
 	if asked != 3 || strings.Count(m.log.String(), "another control plane runs kubeadm init") != 1 {
@@ -195,10 +195,10 @@ func TestLoserTakesOver(t *testing.T) {
 	m := newMachine(t, node.ControlPlane)
 	m.etcd.holder = "n0"
 	m.etcd.onHeld = func() { m.etcd.holder = "" }
-	if err := m.run(initCommand+applyCommand, "booted", "booted init", "ready"); err != nil {
+	if err := m.run(initCommand+applyCommand, "bootstrapping", "bootstrapping init", "ready"); err != nil {
 		t.Fatal(err)
 	}
-	if got := m.etcd.keys["/k8snode/init/done"]; got != "n1" || m.etcd.holder != "" {
+	if got := m.etcd.keys["/k8snode/init/1/done"]; got != "n1" || m.etcd.holder != "" {
 		t.Errorf("done by %q, lock held by %q", got, m.etcd.holder)
 	}
 }
@@ -219,13 +219,13 @@ func TestLostLock(t *testing.T) {
 		close(m.etcd.lock.lost)
 	}()
 	began := time.Now()
-	if err := m.run(initCommand, "booted", "booted init", "failed init"); err == nil {
+	if err := m.run(initCommand, "bootstrapping", "bootstrapping init", "failed init"); err == nil {
 		t.Error("it went on")
 	}
 	if took := time.Since(began); took > 40*time.Second {
 		t.Errorf("it went on for %s", took)
 	}
-	if _, done := m.etcd.keys["/k8snode/init/done"]; done {
+	if _, done := m.etcd.keys["/k8snode/init/1/done"]; done {
 		t.Error("it told the others that it is done")
 	}
 	m.wantAbsent(node.Done)
@@ -235,23 +235,23 @@ func TestLostLock(t *testing.T) {
 func TestTellsTheOthersAfterACrash(t *testing.T) {
 	m := newMachine(t, node.ControlPlane)
 	m.tool("kubectl", "exit 1")
-	if err := m.run(initCommand+applyCommand, "booted", "booted init", "failed init"); err == nil {
+	if err := m.run(initCommand+applyCommand, "bootstrapping", "bootstrapping init", "failed init"); err == nil {
 		t.Fatal("applied")
 	}
 	if len(m.etcd.keys) != 1 {
 		t.Errorf("keys: %v", m.etcd.keys)
 	}
 	m.tool("kubectl", "echo applied")
-	if err := m.run(applyCommand, "booted", "ready"); err != nil || m.etcd.keys["/k8snode/init/done"] != "n1" {
+	if err := m.run(applyCommand, "bootstrapping", "ready"); err != nil || m.etcd.keys["/k8snode/init/1/done"] != "n1" {
 		t.Errorf("%v, keys: %v", err, m.etcd.keys)
 	}
 }
 
 func TestBrokenAuthority(t *testing.T) {
 	m := joiner(t)
-	m.etcd.keys["/k8snode/init/done"] = "n0"
+	m.etcd.keys["/k8snode/init/1/done"] = "n0"
 	m.write(node.PKIDir+"/ca.key", "nonsense", 0o600)
-	err := m.run("", "booted", "failed join")
+	err := m.run("", "bootstrapping", "failed join")
 	if want := "bootstrapping node: making the credential of the join: ca.key is not PEM"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

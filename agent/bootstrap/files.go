@@ -54,7 +54,7 @@ func (b *bootstrapper) leftovers() ([]string, error) {
 	}
 	if b.opts.Config.Role == node.Worker {
 		// A join fetches it; on a control plane it is ours.
-		patterns = append(patterns, kubePKIDir+"/ca.crt")
+		patterns = append(patterns, node.KubePKIDir+"/ca.crt")
 	}
 	var found []string
 	for _, p := range patterns {
@@ -121,11 +121,12 @@ func shred(path string) error {
 }
 
 // clientCertificate finds the certificate of a kubeconfig without a YAML
-// parser; it is only for a warning.
+// parser; it is only for messages.
 var clientCertificate = regexp.MustCompile(`client-certificate-data"?:\s*"?([A-Za-z0-9+/=]+)`)
 
-// certificatesBegin returns the NotBefore of the node's own certificate.
-func (b *bootstrapper) certificatesBegin() (time.Time, bool) {
+// ownCertificate returns that with which the node first speaks to its cluster, nil
+// if it cannot be read.
+func (b *bootstrapper) ownCertificate() *x509.Certificate {
 	var data []byte
 	var err error
 	if b.opts.Config.Role == node.ControlPlane {
@@ -137,15 +138,26 @@ func (b *bootstrapper) certificatesBegin() (time.Time, bool) {
 		}
 	}
 	if err != nil {
-		return time.Time{}, false
+		return nil
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return time.Time{}, false
+		return nil
 	}
 	cert, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return time.Time{}, false
+		return nil
 	}
-	return cert.NotBefore, true
+	return cert
+}
+
+// checkCredential says why a node cannot join any more: API servers answer nothing
+// but "Unauthorized" to a credential that has ended.
+func (b *bootstrapper) checkCredential() error {
+	cert, now := b.ownCertificate(), b.opts.Now()
+	if cert == nil || !now.After(cert.NotAfter) {
+		return nil
+	}
+	return fmt.Errorf("the credential of this node ended at %s, and it is %s: deliver its config again (k8snode arm %s, or k8snode render)",
+		cert.NotAfter.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), b.opts.Config.Name)
 }

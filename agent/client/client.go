@@ -39,6 +39,8 @@ type Options struct {
 	// Now is the clock that certificates are checked against; nil means the
 	// system's.
 	Now func() time.Time
+	// Certificate is shown to the server, if there is one.
+	Certificate *tls.Certificate
 }
 
 // A Client speaks to one server as one machine.
@@ -87,6 +89,10 @@ func New(seed api.Seed, opts Options) (*Client, error) {
 		opts.Idle = DefaultIdle
 	}
 	seed.Server = strings.TrimSuffix(seed.Server, "/")
+	var own []tls.Certificate
+	if opts.Certificate != nil {
+		own = []tls.Certificate{*opts.Certificate}
+	}
 	return &Client{
 		seed:    seed,
 		timeout: opts.Timeout,
@@ -100,9 +106,10 @@ func New(seed api.Seed, opts Options) (*Client, error) {
 				// The image is compressed already, and Range is over its bytes.
 				DisableCompression: true,
 				TLSClientConfig: &tls.Config{
-					RootCAs:    roots,
-					MinVersion: tls.VersionTLS12,
-					Time:       opts.Now,
+					RootCAs:      roots,
+					Certificates: own,
+					MinVersion:   tls.VersionTLS12,
+					Time:         opts.Now,
 				},
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -146,6 +153,24 @@ func (c *Client) Report(ctx context.Context, report api.Report) error {
 		return fmt.Errorf("reporting phase %s: %w", report.Phase, err)
 	}
 	return nil
+}
+
+// Renew asks for certificates, once.
+func (c *Client) Renew(ctx context.Context, request api.RenewRequest) (api.RenewAnswer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var answer api.RenewAnswer
+	body, err := json.Marshal(request)
+	if err != nil {
+		return answer, fmt.Errorf("internal error: encoding request: %w", err)
+	}
+	if body, err = c.call(ctx, http.MethodPost, api.PathRenew, body); err != nil {
+		return answer, fmt.Errorf("fetching certificates: %w", err)
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return answer, retry.Permanent(fmt.Errorf("reading certificates: %w", err))
+	}
+	return answer, nil
 }
 
 // call sends one request with the token to the seed's server and returns the

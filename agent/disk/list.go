@@ -22,6 +22,9 @@ type Disk struct {
 	// LogicalSector is in bytes.
 	LogicalSector       int
 	Removable, ReadOnly bool
+	// Rotational disks are slow to find what they look for. What a RAID controller
+	// says of its disks is its own opinion.
+	Rotational bool
 	// Hidden devices are paths of a multipath device.
 	Hidden bool
 }
@@ -54,6 +57,7 @@ func List(root string) ([]Disk, error) {
 			Removable:     number(dir, "removable") != 0,
 			ReadOnly:      number(dir, "ro") != 0,
 			Hidden:        number(dir, "hidden") != 0,
+			Rotational:    number(dir, "queue/rotational") != 0,
 			// The unit of this file is 512 bytes, whatever the sector size is.
 			Size: number(dir, "size") * 512,
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/provision/api"
 )
 
@@ -55,6 +56,9 @@ func (d Disk) String() string {
 		if field.value != "" {
 			s += fmt.Sprintf(" %s=%q", field.name, field.value)
 		}
+	}
+	if d.Rotational {
+		s += " rotational"
 	}
 	return s
 }
@@ -112,35 +116,45 @@ func mismatch(d Disk, want api.DiskSelection) string {
 		return fmt.Sprintf("is not device %s", want.Device)
 	case want.Serial != "" && want.Serial != d.Serial:
 		return fmt.Sprintf("serial is not %q", want.Serial)
-	case want.WWN != "" && plainWWN(want.WWN) != plainWWN(d.WWN):
+	case want.WWN != "" && node.PlainWWN(want.WWN) != node.PlainWWN(d.WWN):
 		return fmt.Sprintf("wwn is not %q", want.WWN)
+	case want.Model != "" && want.Model != d.Model:
+		return fmt.Sprintf("model is not %q", want.Model)
+	case want.Rotational != nil && *want.Rotational != d.Rotational:
+		return rotation(d)
 	case d.Size < int64(want.MinSizeGiB)*gib:
 		return fmt.Sprintf("is smaller than %d GiB", want.MinSizeGiB)
+	case want.MaxSizeGiB > 0 && d.Size > int64(want.MaxSizeGiB)*gib:
+		return fmt.Sprintf("is larger than %d GiB", want.MaxSizeGiB)
 	}
 	return ""
 }
 
-// plainWWN removes what distinguishes the kernel's naa.5000c500… and
-// eui.0025… from the 0x5000c500… that lsblk and udev print.
-func plainWWN(s string) string {
-	s = strings.ToLower(s)
-	for _, prefix := range []string{"naa.", "eui.", "0x"} {
-		s = strings.TrimPrefix(s, prefix)
+// rotation says which kind d is.
+func rotation(d Disk) string {
+	if d.Rotational {
+		return "rotates"
 	}
-	return s
+	return "does not rotate"
 }
 
 func describe(want api.DiskSelection) string {
 	var parts []string
 	for _, field := range []struct{ name, value string }{
-		{"device", want.Device}, {"serial", want.Serial}, {"wwn", want.WWN},
+		{"device", want.Device}, {"serial", want.Serial}, {"wwn", want.WWN}, {"model", want.Model},
 	} {
 		if field.value != "" {
 			parts = append(parts, fmt.Sprintf("%s %q", field.name, field.value))
 		}
 	}
+	if want.Rotational != nil {
+		parts = append(parts, rotation(Disk{Rotational: *want.Rotational}))
+	}
 	if want.MinSizeGiB > 0 {
 		parts = append(parts, fmt.Sprintf("at least %d GiB", want.MinSizeGiB))
+	}
+	if want.MaxSizeGiB > 0 {
+		parts = append(parts, fmt.Sprintf("at most %d GiB", want.MaxSizeGiB))
 	}
 	if len(parts) == 0 {
 		return "(the selection is empty: any disk)"

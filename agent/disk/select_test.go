@@ -2,12 +2,14 @@ package disk_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/k8snode/k8snode/agent/disk"
 	"github.com/k8snode/k8snode/agent/disk/disktest"
+	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/provision/api"
 )
 
@@ -16,12 +18,35 @@ const gib = 1 << 30
 func sda() disk.Disk {
 	return disk.Disk{
 		Name: "sda", Path: "/dev/sda", Links: []string{"/dev/disk/by-id/ata-A"},
-		Serial: "S1", WWN: "naa.5000C500A1", Size: 20 * gib, LogicalSector: 512,
+		Serial: "S1", WWN: "naa.5000C500A1", Rotational: true, Size: 20 * gib, LogicalSector: 512,
 	}
 }
 
 func sdb() disk.Disk {
 	return disk.Disk{Name: "sdb", Path: "/dev/sdb", Serial: "S2", Size: 10 * gib, LogicalSector: 512}
+}
+
+func sdc() disk.Disk {
+	return disk.Disk{Name: "sdc", Path: "/dev/sdc", Model: "SSD 870", Size: 10 * gib, LogicalSector: 512}
+}
+
+func ptr(b bool) *bool { return &b }
+
+func TestStableLinks(t *testing.T) {
+	for want, d := range map[string]disk.Disk{
+		"k8snode/serial/S1 k8snode/wwn/5000c500a1": sda(),
+		"k8snode/serial/S2":                        sdb(),
+		"":                                         {Serial: "with blanks", WWN: "t10.ATA     DISK"},
+		"k8snode/wwn/0025385b71b0d6a2":             {WWN: "eui.0025385b71b0d6a2"},
+	} {
+		if got := strings.Join(disk.StableLinks(d), " "); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	// A document may have either form of a name.
+	if a, b := node.WWNLink("0x5000C500A1"), node.WWNLink("naa.5000c500a1"); a != b || a != "/dev/k8snode/wwn/5000c500a1" {
+		t.Errorf("got %s and %s", a, b)
+	}
 }
 
 func TestSelect(t *testing.T) {
@@ -39,17 +64,34 @@ func TestSelect(t *testing.T) {
 		{name: "serial", disks: []disk.Disk{sda(), sdb()}, want: api.DiskSelection{Serial: "S2"}, path: "/dev/sdb"},
 		{name: "wwn of lsblk", disks: []disk.Disk{sda(), sdb()}, want: api.DiskSelection{WWN: "0x5000c500a1"}, path: "/dev/sda"},
 		{name: "least size", disks: []disk.Disk{sda(), sdb()}, want: api.DiskSelection{MinSizeGiB: 11}, path: "/dev/sda"},
+		{name: "largest size", disks: []disk.Disk{sda(), sdb()}, want: api.DiskSelection{MaxSizeGiB: 19}, path: "/dev/sdb"},
+		{name: "model", disks: []disk.Disk{sda(), sdc()}, want: api.DiskSelection{Model: "SSD 870"}, path: "/dev/sdc"},
+		{name: "one that turns", disks: []disk.Disk{sda(), sdc()}, want: api.DiskSelection{Rotational: ptr(true)}, path: "/dev/sda"},
+		{name: "one that does not", disks: []disk.Disk{sda(), sdc()}, want: api.DiskSelection{Rotational: ptr(false)}, path: "/dev/sdc"},
+		{
+			name: "by kind, none", disks: []disk.Disk{sda(), sdc()}, is: disk.ErrNoMatch,
+			want: api.DiskSelection{Model: "HDD", Rotational: ptr(true), MaxSizeGiB: 5},
+			wantErr: "no disk matches (model \"HDD\", rotates, at most 5 GiB):\n" +
+				"  /dev/sda 20.0 GiB serial=\"S1\" wwn=\"naa.5000C500A1\" rotational: model is not \"HDD\"\n" +
+				"  /dev/sdc 10.0 GiB model=\"SSD 870\": model is not \"HDD\"",
+		},
+		{
+			name: "by rotation and size, none", disks: []disk.Disk{sda(), sdc()}, is: disk.ErrNoMatch, want: api.DiskSelection{Rotational: ptr(false), MaxSizeGiB: 5},
+			wantErr: "no disk matches (does not rotate, at most 5 GiB):\n" +
+				"  /dev/sda 20.0 GiB serial=\"S1\" wwn=\"naa.5000C500A1\" rotational: rotates\n" +
+				"  /dev/sdc 10.0 GiB model=\"SSD 870\": is larger than 5 GiB",
+		},
 		{
 			name: "two match", disks: []disk.Disk{sda(), sdb()}, is: disk.ErrManyMatches,
 			wantErr: "several disks match (the selection is empty: any disk):\n" +
-				"  /dev/sda 20.0 GiB serial=\"S1\" wwn=\"naa.5000C500A1\": matches\n" +
+				"  /dev/sda 20.0 GiB serial=\"S1\" wwn=\"naa.5000C500A1\" rotational: matches\n" +
 				"  /dev/sdb 10.0 GiB serial=\"S2\": matches",
 		},
 		{
 			name: "none matches", disks: []disk.Disk{sda(), sdb()}, is: disk.ErrNoMatch,
 			want: api.DiskSelection{Serial: "S1", MinSizeGiB: 21},
 			wantErr: "no disk matches (serial \"S1\", at least 21 GiB):\n" +
-				"  /dev/sda 20.0 GiB serial=\"S1\" wwn=\"naa.5000C500A1\": is smaller than 21 GiB\n" +
+				"  /dev/sda 20.0 GiB serial=\"S1\" wwn=\"naa.5000C500A1\" rotational: is smaller than 21 GiB\n" +
 				"  /dev/sdb 10.0 GiB serial=\"S2\": serial is not \"S1\"",
 		},
 		{

@@ -8,7 +8,8 @@
 // written by this node is removed; a snapshot that fails removes none of those
 // before it.
 //
-// It does not restore: that is a decision of a person (etcdutl snapshot restore).
+// It does not save events, where those have an etcd of their own, and does not
+// restore: package etcdguard does, when the cluster document says so.
 // Start with Run.
 package etcdbackup
 
@@ -20,7 +21,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -78,7 +78,7 @@ func Run(ctx context.Context, opts Options) (string, error) {
 
 func connect(opts Options) (Source, error) {
 	dial := etcd.NodeFiles(filepath.Join("/", opts.Root, node.EtcdPKIDir), "healthcheck-client")
-	dial.Endpoints = []string{"https://" + net.JoinHostPort(opts.Config.Address, "2379")}
+	dial.Endpoints = []string{node.Main.ClientURL(opts.Config.Address)}
 	return etcd.Dial(dial)
 }
 

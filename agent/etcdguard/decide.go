@@ -18,14 +18,16 @@ const (
 // A Step is what the guard does next.
 type Step string
 
-// The steps. After Start the guard is done; after Remove and Add it looks
+// The steps. After Start the guard is done; after Remove, Add and Restore it looks
 // again; Wait looks again later; Refuse is for a person.
 const (
 	Start  Step = "start"
 	Remove Step = "remove"
 	Add    Step = "add"
-	Wait   Step = "wait"
-	Refuse Step = "refuse"
+	// Restore makes the data from a snapshot.
+	Restore Step = "restore"
+	Wait    Step = "wait"
+	Refuse  Step = "refuse"
 )
 
 // Facts are what the guard found on the machine and in the network.
@@ -54,9 +56,12 @@ type Facts struct {
 
 // An Owner is the member that a data folder belongs to.
 type Owner struct {
-	ClusterID string `json:"clusterID"`
-	Name      string `json:"name"`
+	ClusterID  string `json:"clusterID"`
+	Generation int    `json:"generation"`
+	Name       string `json:"name"`
 }
+
+func ownerOf(cfg node.Config) Owner { return Owner{cfg.ClusterID, cfg.Generation, cfg.Name} }
 
 // A Decision is what to do, and what etcd is told.
 type Decision struct {
@@ -106,6 +111,10 @@ func refuse(cfg node.Config, facts Facts) (Decision, bool) {
 	if o := facts.Owner; o != nil && (o.ClusterID != cfg.ClusterID || o.Name != cfg.Name) {
 		return no("the data folder belongs to member %s of cluster %s, and this is member %s of cluster %s: "+
 			"restore the right disk, or install this node again", o.Name, o.ClusterID, cfg.Name, cfg.ClusterID)
+	}
+	if o := facts.Owner; o != nil && o.Generation != cfg.Generation {
+		return no("the data folder is of generation %d of the cluster, and this node's configuration of %d: "+
+			"etcd was restored in between; install this node again, without --keep-etcd", o.Generation, cfg.Generation)
 	}
 	return Decision{}, false
 }
@@ -185,6 +194,10 @@ func begin(cfg node.Config, facts Facts) Decision {
 		return wait("this member has no data, and the time to begin the cluster ended at %s (it is %s): "+
 			"if there is no cluster yet, install this node again with --new-cluster; otherwise restore a snapshot",
 			until.UTC().Format(time.RFC3339), facts.Now.UTC().Format(time.RFC3339))
+	}
+	if cfg.Etcd.Restore != "" {
+		// Machines that are silent may be lost: that is why there is a snapshot.
+		return Decision{Step: Restore, Reason: "this member restores the cluster from " + cfg.Etcd.Restore}
 	}
 	if need := len(cfg.Etcd.Members)/2 + 1; 1+len(facts.Idle) < need {
 		return wait("this member may begin the cluster once %d of its %d machines are known to run no etcd, and %d are: "+

@@ -24,5 +24,10 @@
 // was delivered with --new-cluster; if in that time it is wiped, and the others of
 // a cluster that exists are up without their etcd, it begins a second one.
 //
-// It does not restore a cluster that lost its quorum. Start with [Decide].
+// A cluster that lost its quorum is restored from a snapshot only where the cluster
+// document says so, by the one node that may begin a cluster, and not while the
+// etcd of another one runs.
+//
+// A control plane may have a second member, of the cluster of events: an Instance
+// of its own, guarded in the same way. Start with [Decide].
 package etcdguard

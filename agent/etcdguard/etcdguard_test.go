@@ -1,9 +1,11 @@
 package etcdguard_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,6 +61,10 @@ func TestDecide(t *testing.T) {
 	moment.Etcd.GenesisUntil = &now
 	foreign := config(time.Hour)
 	foreign.Etcd.PeerURL = "https://10.0.0.9:2380"
+	restoring, late := config(time.Hour, "cp2", "cp3"), config(-time.Hour, "cp2", "cp3")
+	restoring.Etcd.Restore, late.Etcd.Restore = "/var/snapshot.db", "/var/snapshot.db"
+	second := config(0, "cp2", "cp3")
+	second.Generation = 2
 	empty := etcdguard.Facts{Mounted: true, Now: now}
 	with := func(edit func(*etcdguard.Facts)) etcdguard.Facts {
 		f := empty
@@ -96,6 +102,23 @@ func TestDecide(t *testing.T) {
 				f.Log, f.Owner = true, &etcdguard.Owner{ClusterID: clusterID, Name: "cp2"}
 			}), step: etcdguard.Refuse, reason: "the data folder belongs to member cp2",
 		},
+
+		{
+			name: "data from before a restore", cfg: second, facts: with(func(f *etcdguard.Facts) {
+				f.Log, f.Owner = true, &etcdguard.Owner{ClusterID: clusterID, Generation: 1, Name: "cp1"}
+			}), step: etcdguard.Refuse, reason: "the data folder is of generation 1 of the cluster, and this node's configuration of 2: " +
+				"etcd was restored in between; install this node again, without --keep-etcd",
+		},
+
+		// With a snapshot, and without data: whoever is silent may be lost.
+		{name: "restore", cfg: restoring, facts: empty, step: etcdguard.Restore, reason: "this member restores the cluster from /var/snapshot.db"},
+		{
+			name: "restore, and an etcd runs", cfg: restoring, facts: with(func(f *etcdguard.Facts) { f.Listening = []string{"cp3"} }),
+			step: etcdguard.Wait, reason: "this member may begin the cluster, but etcd runs on [cp3]",
+		},
+		{name: "restore, and there is a quorum", cfg: restoring, facts: members([]uint64{2, 3}, member(2, "cp2"), member(3, "cp3")), step: etcdguard.Add},
+		{name: "restore, too late", cfg: late, facts: empty, step: etcdguard.Wait, reason: "this member has no data, and the time to begin the cluster ended"},
+		{name: "restored", cfg: restoring, facts: with(func(f *etcdguard.Facts) { f.Log = true }), step: etcdguard.Start, env: three},
 
 		// With data.
 		{name: "log", cfg: config(0, "cp2", "cp3"), facts: with(func(f *etcdguard.Facts) { f.Log = true }), step: etcdguard.Start, env: three},
@@ -260,7 +283,7 @@ func (v voice) Promote(_ context.Context, id uint64) error {
 func options(t *testing.T, cfg node.Config, c *cluster) etcdguard.Options {
 	t.Helper()
 	root := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(root, node.EtcdDataDir), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(root, node.Main.DataDir()), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return etcdguard.Options{
@@ -285,7 +308,7 @@ func options(t *testing.T, cfg node.Config, c *cluster) etcdguard.Options {
 
 func env(t *testing.T, opts etcdguard.Options) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(opts.Root, node.EtcdBootstrapEnv))
+	b, err := os.ReadFile(filepath.Join(opts.Root, node.Main.BootstrapEnv()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +354,7 @@ func TestWait(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || len(c.calls) > 0 {
 			t.Errorf("%s: %v, calls %v", name, err, c.calls)
 		}
-		if _, err := os.Stat(filepath.Join(opts.Root, node.EtcdBootstrapEnv)); !os.IsNotExist(err) {
+		if _, err := os.Stat(filepath.Join(opts.Root, node.Main.BootstrapEnv())); !os.IsNotExist(err) {
 			t.Errorf("%s: etcd may start: %v", name, err)
 		}
 	}
@@ -397,8 +420,80 @@ func TestOutOfTime(t *testing.T) {
 	if _, err := etcdguard.Run(cancelled, opts); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(opts.Root, node.EtcdBootstrapEnv)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(opts.Root, node.Main.BootstrapEnv())); !os.IsNotExist(err) {
 		t.Errorf("etcd may start: %v", err)
+	}
+}
+
+// TestRestore has a program in the place of etcdutl that fails until the snapshot
+// is whole.
+func TestRestore(t *testing.T) {
+	cfg := config(time.Hour, "cp2", "cp3")
+	cfg.Generation, cfg.Etcd.Restore = 2, "/var/snapshot.db"
+	opts := options(t, cfg, &cluster{silent: []string{"cp2", "cp3"}})
+	opts.Runner.Dir = t.TempDir()
+	const etcdutl = `#!/bin/sh
+grep -q whole "$3" || { echo "the digest does not match"; exit 1; }
+mkdir -p "$5/member/wal" && touch "$5/member/wal/0.wal" && echo "$@" > "$5/args"
+`
+	if err := os.WriteFile(filepath.Join(opts.Runner.Dir, "etcdutl"), []byte(etcdutl), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	snapshot, data := filepath.Join(opts.Root, "/var/snapshot.db"), filepath.Join(opts.Root, node.Main.DataDir())
+	var log bytes.Buffer
+	opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+	looks := 0
+	opts.Mounted = func(string) (bool, error) {
+		looks++
+		for at, content := range map[int]string{3: "half", 6: "whole"} {
+			if looks == at {
+				return true, os.WriteFile(snapshot, []byte(content), 0o600)
+			}
+		}
+		return true, nil
+	}
+	d, err := etcdguard.Run(t.Context(), opts)
+	if err != nil || d.State != etcdguard.StateExisting {
+		t.Fatalf("got %v, %v", d, err)
+	}
+	for _, want := range []string{"there is no /var/snapshot.db yet: mount what it is on, or copy it there", "the digest does not match"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, log.String())
+		}
+	}
+	args, err := os.ReadFile(filepath.Join(data, "args"))
+	want := "snapshot restore " + snapshot + " --data-dir " + data + ".restoring --name cp1 --initial-cluster cp1=https://cp1:2380 " +
+		"--initial-advertise-peer-urls https://cp1:2380 --initial-cluster-token " + clusterID + "-2-main --bump-revision 1000000000 --mark-compacted\n"
+	if err != nil || string(args) != want {
+		t.Errorf("got  %s\nwant %s (%v)", args, want, err)
+	}
+	// The next start finds the data, and nothing is restored again.
+	if err := os.Remove(snapshot); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := etcdguard.Run(t.Context(), opts); err != nil {
+		t.Error(err)
+	}
+}
+
+// A member of the etcd of events is guarded by itself.
+func TestEvents(t *testing.T) {
+	cfg := config(time.Hour)
+	events := *cfg.Etcd
+	events.PeerURL = "https://cp1:2382"
+	events.Members = map[string]string{"cp1": events.PeerURL}
+	cfg.Events = &events
+	opts := options(t, cfg, &cluster{})
+	opts.Instance = node.Events
+	if _, err := etcdguard.Run(t.Context(), opts); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(opts.Root, node.Events.BootstrapEnv()))
+	if want := "ETCD_INITIAL_CLUSTER=cp1=https://cp1:2382\nETCD_INITIAL_CLUSTER_STATE=new\n"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+	if _, err := os.Stat(filepath.Join(opts.Root, node.Main.BootstrapEnv())); !os.IsNotExist(err) {
+		t.Errorf("the other etcd may start: %v", err)
 	}
 }
 
@@ -427,7 +522,7 @@ func TestRun(t *testing.T) {
 	run := func(wantState, wantErr string) {
 		t.Helper()
 		_, err := etcdguard.Run(t.Context(), opts)
-		path := filepath.Join(opts.Root, node.EtcdBootstrapEnv)
+		path := filepath.Join(opts.Root, node.Main.BootstrapEnv())
 		data, readErr := os.ReadFile(path)
 		if wantErr != "" {
 			if err == nil || !strings.Contains(err.Error(), wantErr) {
@@ -446,7 +541,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	run("new", "")
-	wal := filepath.Join(opts.Root, node.EtcdDataDir, "member/wal")
+	wal := filepath.Join(opts.Root, node.Main.DataDir(), "member/wal")
 	if err := os.MkdirAll(wal, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -459,7 +554,7 @@ func TestRun(t *testing.T) {
 	opts.Config.ClusterID = "9999"
 	run("", "the data folder belongs to member cp1 of cluster 3f0c, and this is member cp1 of cluster 9999")
 	opts.Config.ClusterID = clusterID
-	owner := filepath.Join(opts.Root, node.EtcdDataDir, "k8snode-member.json")
+	owner := filepath.Join(opts.Root, node.EtcdMount, "k8snode-member.json")
 	good, err := os.ReadFile(owner)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package etcdguard
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/k8snode/k8snode/agent/command"
 	"github.com/k8snode/k8snode/agent/etcd"
 	"github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/internal/atomicfile"
@@ -26,7 +28,7 @@ const (
 	// mountInfo lists the mounts of this process: proc_pid_mountinfo(5).
 	mountInfo = "/proc/self/mountinfo"
 
-	// ownerFile, in the data folder, says whose data it is.
+	// ownerFile, on the partition, says whose data it has.
 	ownerFile = "k8snode-member.json"
 
 	// DefaultPause is the time between two looks.
@@ -55,6 +57,8 @@ type Peer interface {
 // Options of [Run].
 type Options struct {
 	Config node.Config
+	// Instance is the one that is decided about; empty means node.Main.
+	Instance node.Instance
 	// Root is put before every path; "" is the running system.
 	Root string
 	// Now is the clock; required.
@@ -73,11 +77,16 @@ type Options struct {
 	// a cluster that has others, before it does: those may have data, and just
 	// be starting. Zero means DefaultSettle, and a negative one none.
 	Settle time.Duration
+	// Runner finds etcdutl, which restores snapshots.
+	Runner command.Runner
 	// Port looks at a URL; nil tries to connect.
 	Port func(ctx context.Context, url string) Port
 }
 
 func (o Options) withDefaults() Options {
+	o.Instance = cmp.Or(o.Instance, node.Main)
+	// From here on, etcd is the instance.
+	o.Config.Etcd = o.Instance.Of(o.Config)
 	if o.Pause == 0 {
 		o.Pause = DefaultPause
 	}
@@ -107,11 +116,11 @@ func (o Options) withDefaults() Options {
 func (o Options) path(p string) string { return filepath.Join("/", o.Root, p) }
 
 // Run decides, and acts, until etcd may start; it then writes
-// node.EtcdBootstrapEnv. The error says why it never may.
+// the instance's BootstrapEnv. The error says why it never may.
 func Run(ctx context.Context, opts Options) (Decision, error) {
 	opts = opts.withDefaults()
 	// What an earlier start decided must not outlive it.
-	if err := os.Remove(opts.path(node.EtcdBootstrapEnv)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(opts.path(opts.Instance.BootstrapEnv())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Decision{}, fmt.Errorf("deciding how etcd starts: %w", err)
 	}
 	said, saidAt := "", time.Time{}
@@ -135,7 +144,7 @@ func Run(ctx context.Context, opts Options) (Decision, error) {
 			}
 			opts.Log.Info("etcd guard", "step", string(Start), "state", decision.State, "reason", reason)
 			return decision.Decision, nil
-		case Remove, Add:
+		case Remove, Add, Restore:
 			opts.Log.Info("etcd guard", "step", string(decision.Step), "reason", reason)
 			if decision.acted == nil {
 				continue // Look at what it has become.
@@ -205,22 +214,24 @@ func look(ctx context.Context, opts Options) (looked, error) {
 		if errors.Is(d.acted, etcd.ErrExists) {
 			d.acted = nil
 		}
+	case Restore:
+		d.acted = restore(ctx, opts)
 	}
 	return d, nil
 }
 
 // local reads what the machine knows by itself.
 func local(opts Options) (Facts, error) {
-	data := opts.path(node.EtcdDataDir)
 	facts := Facts{Now: opts.Now()}
 	var err error
-	if facts.Mounted, err = opts.Mounted(data); err != nil {
+	if facts.Mounted, err = opts.Mounted(opts.path(node.EtcdMount)); err != nil {
 		return Facts{}, err
 	}
-	if facts.Log, err = hasLog(data); err != nil {
+	if facts.Log, err = hasLog(opts.path(opts.Instance.DataDir())); err != nil {
 		return Facts{}, err
 	}
-	content, err := os.ReadFile(filepath.Join(data, ownerFile))
+	owner := filepath.Join(opts.path(node.EtcdMount), ownerFile)
+	content, err := os.ReadFile(owner)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return facts, nil
@@ -229,7 +240,7 @@ func local(opts Options) (Facts, error) {
 	}
 	facts.Owner = &Owner{}
 	if err := json.Unmarshal(content, facts.Owner); err != nil {
-		return Facts{}, fmt.Errorf("reading %s: %w", filepath.Join(data, ownerFile), err)
+		return Facts{}, fmt.Errorf("reading %s: %w", owner, err)
 	}
 	return facts, nil
 }
@@ -288,14 +299,14 @@ func alive(ctx context.Context, opts Options, through Peer, members []etcd.Membe
 
 // allow writes whose the data is, and then what etcd is told.
 func allow(opts Options, d Decision) error {
-	owner, err := json.Marshal(Owner{opts.Config.ClusterID, opts.Config.Name})
+	owner, err := json.Marshal(ownerOf(opts.Config))
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(filepath.Join(opts.path(node.EtcdDataDir), ownerFile), append(owner, '\n'), 0o644); err != nil {
+	if err := atomicfile.Write(filepath.Join(opts.path(node.EtcdMount), ownerFile), append(owner, '\n'), 0o644); err != nil {
 		return err
 	}
-	return atomicfile.Write(opts.path(node.EtcdBootstrapEnv), d.Env(), 0o640)
+	return atomicfile.Write(opts.path(opts.Instance.BootstrapEnv()), d.Env(), 0o640)
 }
 
 // Env is the decision in the form of systemd's EnvironmentFile.

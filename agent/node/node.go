@@ -23,12 +23,10 @@ const (
 	// system:bootstrappers:kubeadm:default-node-token. A worker's is delivered;
 	// a control plane makes its own. The agent deletes it after the join.
 	Discovery = "/etc/k8snode/discovery.conf"
-	// EtcdEnv is the fixed part of etcd's environment, EtcdBootstrapEnv what
-	// the guard decides at every start.
-	EtcdEnv          = "/etc/etcd/etcd.env"
-	EtcdBootstrapEnv = "/run/etcd/bootstrap.env"
-	EtcdDataDir      = "/var/lib/etcd"
-	EtcdPKIDir       = "/etc/etcd/pki"
+	// EtcdMount is where etcd's partition is mounted; each [Instance] has a
+	// folder in it.
+	EtcdMount  = "/var/lib/etcd"
+	EtcdPKIDir = "/etc/etcd/pki"
 	// ImagesDir holds container images in an archive format that both "ctr
 	// images import" and "docker load" read: all/*.tar and controlPlane/*.tar.
 	ImagesDir = "/usr/share/k8snode/images"
@@ -64,8 +62,11 @@ type Config struct {
 	// cluster of another ID.
 	Cluster   string `json:"cluster"`
 	ClusterID string `json:"clusterID"`
-	Name      string `json:"name"`
-	Role      Role   `json:"role"`
+	// Generation counts how often etcd was restored, from 1 on: members of
+	// different ones do not know each other.
+	Generation int    `json:"generation"`
+	Name       string `json:"name"`
+	Role       Role   `json:"role"`
 	// Address is the node's IP without prefix length.
 	Address string `json:"address"`
 	// Kubernetes is the version, v1.37.2.
@@ -76,11 +77,13 @@ type Config struct {
 	NoProxy bool `json:"noProxy,omitempty"`
 	// Endpoint is the URL of the API servers.
 	Endpoint string `json:"endpoint"`
-	// Etcd is set on control planes.
-	Etcd *Etcd `json:"etcd,omitempty"`
+	// Etcd is set on control planes, Events on those with a second etcd for
+	// events.
+	Etcd   *Etcd `json:"etcd,omitempty"`
+	Events *Etcd `json:"events,omitempty"`
 }
 
-// Etcd tells the guard about the etcd cluster.
+// Etcd tells the guard about an etcd cluster.
 type Etcd struct {
 	// PeerURL of this member, https.
 	PeerURL string `json:"peerURL"`
@@ -92,4 +95,7 @@ type Etcd struct {
 	// and only until that moment: initial-cluster-state "new" is never baked
 	// (etcd-io/etcd: a wiped member that starts as new forgets what it voted).
 	GenesisUntil *time.Time `json:"genesisUntil,omitempty"`
+	// Restore is a snapshot on this machine, with which the one node that may
+	// start a cluster starts it.
+	Restore string `json:"restore,omitempty"`
 }

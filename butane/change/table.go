@@ -34,7 +34,8 @@ var readers = []reader{
 	{"/etc/containerd/certs.d/", File, nil, ""},
 	{"/etc/docker/certs.d/", File, nil, ""},
 	{"/etc/docker/daemon.json", Drain, []string{"docker.service"}, ""},
-	{"/etc/etcd/etcd.env", Restart, []string{"etcd.service"}, "one control plane at a time"},
+	{agentnode.Main.Env(), Restart, []string{"etcd.service"}, "one control plane at a time"},
+	{agentnode.Events.Env(), Restart, []string{"etcd-events.service"}, "one control plane at a time"},
 	{"/etc/sysctl.d/", Restart, []string{"systemd-sysctl.service"}, "what is no longer set stays as it is"},
 	{"/etc/modules-load.d/", Restart, []string{"systemd-modules-load.service"}, "what is no longer listed stays loaded"},
 	{"/etc/ssh/", Restart, []string{"ssh.service"}, ""},
@@ -104,8 +105,10 @@ func withoutMembers(text string) string {
 	if err := json.Unmarshal([]byte(text), &c); err != nil {
 		return text
 	}
-	if c.Etcd != nil {
-		c.Etcd.Members, c.Etcd.Clients = nil, nil
+	for _, i := range []agentnode.Instance{agentnode.Main, agentnode.Events} {
+		if e := i.Of(c); e != nil {
+			e.Members, e.Clients = nil, nil
+		}
 	}
 	out, err := json.Marshal(c)
 	if err != nil {
@@ -141,7 +144,8 @@ func units(before, after butane.Document) []Difference {
 		switch name {
 		case "containerd.service", "docker.service", "cri-docker.service", "cri-docker.socket":
 			d.Effect = Drain
-		case "etcd.service", "etcd-guard.service", "etcd-promote.service", "kubelet.service", "k8snode-import.service", "k8snode-bootstrap.service":
+		case "etcd.service", "etcd-guard.service", "etcd-promote.service",
+			"etcd-events.service", "etcd-events-guard.service", "etcd-events-promote.service", "kubelet.service", "k8snode-import.service", "k8snode-bootstrap.service":
 			d.Effect, d.Services = Reimage, nil
 		}
 		all = append(all, d)

@@ -41,7 +41,7 @@ func TestParseLab(t *testing.T) {
 			HighAvailability: cluster.HighAvailability{Mode: "none"},
 			Etcd: cluster.Etcd{
 				Tuning: "slow", HeartbeatMillis: 250, ElectionMillis: 2000, QuotaGiB: 6,
-				CompactionMode: "periodic", CompactionRetention: "1h",
+				CompactionMode: "periodic", CompactionRetention: "1h", Generation: 1,
 			},
 			Runtime:   cluster.Runtime{Name: "containerd"},
 			Network:   cluster.Network{CNI: "bridge"},

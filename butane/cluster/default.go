@@ -16,6 +16,7 @@ const (
 	DefaultMaxPods             = 110
 	DefaultCertificateValidity = Duration(8760 * time.Hour)
 	DefaultQuotaGiB            = 6
+	DefaultEventsQuotaGiB      = 2
 	DefaultBackups             = 7
 	DefaultBackupDirectory     = "/var/lib/etcd-backup"
 	DefaultHTTPPort            = 8080
@@ -27,6 +28,10 @@ const (
 
 // APIServerPort is that of every API server.
 const APIServerPort = 6443
+
+// EtcdOverridesArg is the API server's flag for kinds of objects that another
+// etcd keeps.
+const EtcdOverridesArg = "etcd-servers-overrides"
 
 // Modes of kube-proxy.
 const (
@@ -164,6 +169,10 @@ func (e Etcd) withDefaults() Etcd {
 	if e.CompactionMode == CompactPeriodic {
 		fill(&e.CompactionRetention, "1h")
 	}
+	if e.Events.Enabled {
+		fill(&e.Events.QuotaGiB, DefaultEventsQuotaGiB)
+	}
+	fill(&e.Generation, 1)
 	if e.Backup.Schedule != "" {
 		fill(&e.Backup.Keep, DefaultBackups)
 		fill(&e.Backup.Directory, DefaultBackupDirectory)

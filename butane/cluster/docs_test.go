@@ -37,7 +37,7 @@ func TestReference(t *testing.T) {
 			"apiVersion", "kind", "metadata.name", "spec.kubernetes.version", "spec.endpoint.name", "spec.provision.address",
 			"spec.nodes[].name", "spec.nodes[].role", "spec.nodes[].mac", "spec.nodes[].address",
 		},
-		Sources: []string{"spec.go", "spec_node.go", "spec_system.go", "../../provision/api/api.go"},
+		Sources: []string{"spec.go", "spec_node.go", "spec_system.go", "spec_etcd.go", "../../provision/api/api.go"},
 	})
 	if err != nil {
 		t.Error(err)

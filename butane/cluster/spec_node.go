@@ -53,6 +53,18 @@ type Node struct {
 	Role Role `yaml:"role"`
 	// MAC is the address of the interface that the machine boots from.
 	MAC string `yaml:"mac"`
+	// UUID is that of the machine's board (dmidecode -s system-uuid). A machine
+	// with a new interface is known by it, and one that has a cable of another is
+	// refused.
+	UUID string `yaml:"uuid"`
+	// Serial is the machine's serial number (dmidecode -s system-serial-number),
+	// for the same.
+	Serial string `yaml:"serial"`
+	// LocalBoot is how a network boot ends in a start from the disk, as the
+	// firmware wants it: sanboot (the boot loader starts the disk itself), exit
+	// (it ends with success: some BIOSes), or fail (it ends with an error: some
+	// UEFI firmware).
+	LocalBoot string `yaml:"localBoot"`
 	// Address is an IPv4 address with its prefix length.
 	Address string `yaml:"address"`
 	// Addressing is static, or dhcp where a server gives the node this
@@ -76,6 +88,20 @@ type Node struct {
 	Taints []Taint `yaml:"taints"`
 	// Disk must match exactly one disk of the machine.
 	Disk api.DiskSelection `yaml:"disk"`
+	// EtcdDisk is a disk for etcd alone, on a control plane; without one, etcd
+	// has a partition beside the system. It is emptied when the node is
+	// installed, unless etcd's data is kept.
+	EtcdDisk *EtcdDisk `yaml:"etcdDisk"`
+}
+
+// EtcdDisk names one disk, by one of its fields.
+type EtcdDisk struct {
+	// Device is a path, best one below /dev/disk/by-id.
+	Device string `yaml:"device"`
+	// Serial is that of the kernel: lsblk --output NAME,SERIAL.
+	Serial string `yaml:"serial"`
+	// WWN is that of lsblk --output NAME,WWN.
+	WWN string `yaml:"wwn"`
 }
 
 // Taint keeps pods off a node that do not tolerate it.

@@ -1,38 +1,5 @@
 package cluster
 
-// Etcd tunes etcd, which runs on every control plane.
-type Etcd struct {
-	// Tuning is slow (heartbeat 250 ms, election 2000 ms: disks with other
-	// work, long ways) or lan (etcd's own 100 and 1000 ms).
-	Tuning string `yaml:"tuning"`
-	// HeartbeatMillis is that of the tuning unless set.
-	HeartbeatMillis int `yaml:"heartbeatMillis"`
-	// ElectionMillis is that of the tuning unless set, at least five
-	// heartbeats.
-	ElectionMillis int `yaml:"electionMillis"`
-	// QuotaGiB limits the database, 8 at most. The partition is 2 GiB larger.
-	QuotaGiB int `yaml:"quotaGiB"`
-	// CompactionMode is periodic or revision. The API server compacts what is
-	// its own every five minutes.
-	CompactionMode string `yaml:"compactionMode"`
-	// CompactionRetention is a time, or a number of revisions.
-	CompactionRetention string `yaml:"compactionRetention"`
-	// Backup saves snapshots on every control plane; without a schedule there
-	// are none.
-	Backup EtcdBackup `yaml:"backup"`
-}
-
-// EtcdBackup saves snapshots of etcd.
-type EtcdBackup struct {
-	// Schedule is a calendar event of systemd.time(7): daily, or *-*-* 03:00.
-	Schedule string `yaml:"schedule"`
-	// Keep is how many snapshots of each control plane stay.
-	Keep int `yaml:"keep"`
-	// Directory may be that of a mount of system.mounts. One on the node's own
-	// disk is lost with it.
-	Directory string `yaml:"directory"`
-}
-
 // Runtime is what runs containers.
 type Runtime struct {
 	// Name is containerd, or docker (through cri-dockerd).

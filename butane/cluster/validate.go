@@ -16,7 +16,7 @@ func (c Cluster) Validate() report.Problems {
 	ch := checker{}
 	ch.label("metadata.name", c.Metadata.Name)
 	ch.kubernetes(c.Spec.Kubernetes)
-	ch.etcd(c.Spec.Etcd)
+	ch.etcd(c)
 	ch.runtime(c.Spec)
 	ch.nodes(c.Spec.Nodes)
 	nets := ch.networks(c.Spec)

@@ -12,7 +12,7 @@ import (
 // takenPorts are those that something listens on, on every control plane.
 var takenPorts = map[int]string{
 	22: "SSH", APIServerPort: "the API server",
-	2379: "etcd", 2380: "etcd", 2381: "etcd",
+	2379: "etcd", 2380: "etcd", 2381: "etcd", 2382: "etcd", 2383: "etcd", 2384: "etcd",
 	HAProxyAlivePort: "haproxy's own check",
 	10248:            "the kubelet", 10249: "kube-proxy", 10250: "the kubelet", 10256: "kube-proxy",
 	10257: "the controller manager", 10259: "the scheduler",

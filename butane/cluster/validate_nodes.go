@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/k8snode/k8snode/internal/report"
@@ -19,7 +20,7 @@ func (c *checker) nodes(nodes []Node) {
 		return
 	}
 	controlPlanes := 0
-	names, macs := seen{}, seen{}
+	names, macs, boards := seen{}, seen{}, seen{}
 	for i, n := range nodes {
 		path := list.Index(i)
 		if c.label(path.Field("name"), n.Name) {
@@ -37,9 +38,11 @@ func (c *checker) nodes(nodes []Node) {
 		if c.mac(path.Field("mac"), n.MAC) {
 			c.unique(macs, path.Field("mac"), n.HardwareAddr().String())
 		}
+		c.board(path, n, boards)
 		c.links(path, n, macs)
 		c.marks(path, n)
 		c.disk(path.Field("disk"), n.Disk)
+		c.etcdDisk(path.Field("etcdDisk"), n)
 	}
 	if controlPlanes == 0 {
 		c.add(list, "no node is a control plane", "give one node the role controlPlane")
@@ -63,12 +66,48 @@ func (c *checker) mac(path report.Path, value string) bool {
 	return false
 }
 
-func (c *checker) disk(at report.Path, d api.DiskSelection) {
-	if d.Device != "" && (!strings.HasPrefix(d.Device, "/dev/") || path.Clean(d.Device) != d.Device) {
-		c.add(at.Field("device"), fmt.Sprintf("%q is not a device", d.Device), "write a path below /dev/disk/by-id")
+var uuidRE = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+// board checks what a machine is known by besides its interfaces.
+func (c *checker) board(path report.Path, n Node, boards seen) {
+	if uuid := strings.ToLower(n.UUID); uuid != "" {
+		digits := strings.ReplaceAll(uuid, "-", "")
+		switch {
+		case !uuidRE.MatchString(uuid):
+			c.add(path.Field("uuid"), fmt.Sprintf("%q is not a UUID", n.UUID), "write what dmidecode -s system-uuid prints")
+		case strings.Count(digits, digits[:1]) >= len(digits)-2:
+			c.add(path.Field("uuid"), fmt.Sprintf("%s is in many machines", uuid), "remove it: the machine has no UUID of its own")
+		default:
+			c.unique(boards, path.Field("uuid"), uuid)
+		}
 	}
+	if n.Serial != "" {
+		if strings.TrimSpace(n.Serial) != n.Serial || len(n.Serial) < 3 || len(n.Serial) > 64 {
+			c.add(path.Field("serial"), fmt.Sprintf("%q is not a serial number", n.Serial), "write what dmidecode -s system-serial-number prints")
+		} else {
+			c.unique(boards, path.Field("serial"), n.Serial)
+		}
+	}
+	switch n.LocalBoot {
+	case "", "sanboot", "exit", "fail":
+	default:
+		c.add(path.Field("localBoot"), fmt.Sprintf("there is no way %q to boot the local disk", n.LocalBoot), "use sanboot, exit or fail")
+	}
+}
+
+func (c *checker) disk(at report.Path, d api.DiskSelection) {
+	c.device(at.Field("device"), d.Device)
 	if d.MinSizeGiB < 0 {
 		c.add(at.Field("minSizeGiB"), fmt.Sprintf("%d is not a size", d.MinSizeGiB), "")
+	}
+	if d.MaxSizeGiB < 0 || d.MaxSizeGiB > 0 && d.MaxSizeGiB < d.MinSizeGiB {
+		c.add(at.Field("maxSizeGiB"), fmt.Sprintf("%d is not a size that a disk of %d GiB or more can have", d.MaxSizeGiB, d.MinSizeGiB), "remove it, or raise it")
+	}
+}
+
+func (c *checker) device(at report.Path, device string) {
+	if device != "" && (!strings.HasPrefix(device, "/dev/") || path.Clean(device) != device) {
+		c.add(at, fmt.Sprintf("%q is not a device", device), "write a path below /dev/disk/by-id")
 	}
 }
 

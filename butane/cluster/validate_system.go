@@ -12,75 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/k8snode/k8snode/internal/report"
 )
-
-// Limits of etcd: its tuning guide and server/embed/config.go.
-const (
-	maxElectionMillis = 50_000
-	maxQuotaGiB       = 8
-)
-
-func (c *checker) etcd(e Etcd) {
-	const path report.Path = "spec.etcd"
-	c.backup(path.Field("backup"), e.Backup)
-	known := c.oneOf(path.Field("tuning"), e.Tuning, TuningSlow, TuningLAN)
-	if known && e.HeartbeatMillis < 1 {
-		c.add(path.Field("heartbeatMillis"), fmt.Sprintf("%d is not a time", e.HeartbeatMillis), "")
-	}
-	switch at := path.Field("electionMillis"); {
-	case e.ElectionMillis > maxElectionMillis:
-		c.add(at, fmt.Sprintf("%d ms is more than etcd allows", e.ElectionMillis), "use at most 50000")
-	case e.ElectionMillis < 5*e.HeartbeatMillis:
-		c.add(at, fmt.Sprintf("%d ms is less than five heartbeats of %d ms", e.ElectionMillis, e.HeartbeatMillis),
-			fmt.Sprintf("use at least %d", 5*e.HeartbeatMillis))
-	}
-	if e.QuotaGiB < 1 || e.QuotaGiB > maxQuotaGiB {
-		c.add(path.Field("quotaGiB"), fmt.Sprintf("%d GiB is out of range", e.QuotaGiB), "use 1 to 8")
-	}
-	at := path.Field("compactionRetention")
-	c.oneOf(path.Field("compactionMode"), e.CompactionMode, CompactPeriodic, CompactRevision)
-	switch e.CompactionMode {
-	case CompactPeriodic:
-		if d, err := time.ParseDuration(e.CompactionRetention); err != nil || d < time.Minute {
-			c.add(at, fmt.Sprintf("%q is not a time of a minute or more", e.CompactionRetention), "write it as 1h")
-		}
-	case CompactRevision:
-		if n, err := strconv.Atoi(e.CompactionRetention); err != nil || n < 1 {
-			c.add(at, fmt.Sprintf("%q is not a number of revisions", e.CompactionRetention), "write it as 10000")
-		}
-	}
-}
-
-// schedulePattern holds what systemd.time(7) allows in a calendar event; whether
-// it is one, systemd says.
-var schedulePattern = regexp.MustCompile(`^[A-Za-z0-9*][A-Za-z0-9*:.,/~ -]*$`)
-
-// maxBackups is more than a snapshot an hour for a month.
-const maxBackups = 1000
-
-func (c *checker) backup(path report.Path, b EtcdBackup) {
-	if b.Schedule == "" {
-		if b.Keep != 0 || b.Directory != "" {
-			c.add(path.Field("schedule"), "missing", "write when, for instance daily")
-		}
-		return
-	}
-	if !schedulePattern.MatchString(b.Schedule) {
-		c.add(path.Field("schedule"), fmt.Sprintf("%q is not a calendar event", b.Schedule), "write it as daily, or as *-*-* 03:00")
-	}
-	if b.Keep < 1 || b.Keep > maxBackups {
-		c.add(path.Field("keep"), fmt.Sprintf("%d is out of range", b.Keep), fmt.Sprintf("use 1 to %d", maxBackups))
-	}
-	if !backupPattern.MatchString(b.Directory) || strings.Contains(b.Directory, "..") {
-		c.add(path.Field("directory"), fmt.Sprintf("%q is not a folder that can be written", b.Directory), "use one below /var, without spaces")
-	}
-}
-
-// backupPattern needs no quotes in a unit.
-var backupPattern = regexp.MustCompile(`^/var(/[A-Za-z0-9._-]+)+$`)
 
 // webSocketsMinor is the version in which kubectl exec stopped working through
 // cri-dockerd (Mirantis/cri-dockerd#560), unless a feature gate is off.

@@ -16,9 +16,12 @@ import (
 
 // APIVersion and Kind identify a bundle.
 const (
-	APIVersion = "k8snode.io/v1alpha1"
+	APIVersion = apiGroup + "v1alpha1"
 	Kind       = "Secrets"
 )
+
+// apiGroup is that of all versions.
+const apiGroup = "k8snode.io/"
 
 // Common names of the authorities; those of Kubernetes are kubeadm's.
 const (
@@ -79,6 +82,9 @@ type Options struct {
 	// Rand is the source of keys and serial numbers, crypto/rand.Reader
 	// outside of tests.
 	Rand io.Reader
+	// PublicKey is certified in place of that of a new key; the pair then has no
+	// Key. It is for leaves.
+	PublicKey crypto.PublicKey
 	// Validity is the life from Now on. Zero means the default of what is
 	// minted. A leaf ends with its authority at the latest.
 	Validity time.Duration

@@ -113,7 +113,7 @@ func mint(authority KeyPair, p profile, opts Options) (KeyPair, error) {
 	if !ca.NotAfter.After(opts.Now) {
 		return KeyPair{}, fmt.Errorf("%w: %s, on %s", ErrAuthorityExpired, ca.Subject.CommonName, ca.NotAfter.Format(time.RFC3339))
 	}
-	key, err := newKey(opts.Rand)
+	public, keyPEM, err := leafKey(opts)
 	if err != nil {
 		return KeyPair{}, err
 	}
@@ -142,11 +142,21 @@ func mint(authority KeyPair, p profile, opts Options) (KeyPair, error) {
 	for _, a := range p.addresses {
 		template.IPAddresses = append(template.IPAddresses, net.IP(a.AsSlice()))
 	}
-	keyPEM, err := encodeKey(key)
-	if err != nil {
-		return KeyPair{}, err
+	return sign(template, ca, public, keyPEM, caKey)
+}
+
+// leafKey returns the key that is certified, and the PEM of its private half if it
+// is made here.
+func leafKey(opts Options) (public crypto.PublicKey, keyPEM string, err error) {
+	if opts.PublicKey != nil {
+		return opts.PublicKey, "", nil
 	}
-	return sign(template, ca, key.Public(), keyPEM, caKey)
+	key, err := newKey(opts.Rand)
+	if err != nil {
+		return nil, "", err
+	}
+	keyPEM, err = encodeKey(key)
+	return key.Public(), keyPEM, err
 }
 
 // sign signs without randomness: crypto/ecdsa then makes the signature of

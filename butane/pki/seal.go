@@ -173,6 +173,9 @@ func open(r io.Reader, identities ...age.Identity) (Bundle, error) {
 	if err != nil {
 		return Bundle{}, err
 	}
+	if err := readable(text); err != nil {
+		return Bundle{}, err
+	}
 	var b Bundle
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -183,4 +186,20 @@ func open(r io.Reader, identities ...age.Identity) (Bundle, error) {
 		return Bundle{}, err
 	}
 	return b, nil
+}
+
+// readable refuses a bundle of another version before its keys are looked at: a
+// newer one has some that this program does not know.
+func readable(text []byte) error {
+	var head struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+	}
+	if err := json.Unmarshal(text, &head); err != nil {
+		return fmt.Errorf("reading JSON: %w", err)
+	}
+	if head.Kind == Kind && head.APIVersion != APIVersion && strings.HasPrefix(head.APIVersion, apiGroup) {
+		return fmt.Errorf("they are of version %s, and this k8snode reads %s: use a newer k8snode", head.APIVersion, APIVersion)
+	}
+	return nil
 }

@@ -60,6 +60,7 @@ func TestOpenErrors(t *testing.T) {
 		{"not JSON", sealed("hello"), "p", "reading JSON: invalid character 'h' looking for beginning of value"},
 		{"unknown key", sealed(`{"color":"red"}`), "p", `reading JSON: json: unknown field "color"`},
 		{"not a bundle", whole, "p", `not a secrets bundle: apiVersion "", kind ""; want "k8snode.io/v1alpha1", "Secrets"`},
+		{"too new", sealed(`{"apiVersion":"k8snode.io/v2","kind":"Secrets","color":"red"}`), "p", "they are of version k8snode.io/v2, and this k8snode reads k8snode.io/v1alpha1: use a newer k8snode"},
 		{"incomplete", sealed(`{"apiVersion":"k8snode.io/v1alpha1","kind":"Secrets"}`), "p", `cluster ID "" is not a UUID`},
 	}
 	for _, test := range tests {

@@ -41,16 +41,22 @@ func K8snode() Rules {
 
 			// Provision.
 			{"provision", []string{
-				"images", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/library", "provision/netboot", "provision/store",
+				"images", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/inventory", "provision/library", "provision/netboot", "provision/store",
 			}, "serves what it is given: rendering and baking are somebody else's"},
+			{"provision/access", []string{"internal/report"}, "who may do what, whatever that is"},
 			{"provision/admin", []string{"provision/api", "provision/library", "provision/store"}, "the operator's side of the server"},
 			{"provision/audit", []string{"provision/api"}, "a log of deliveries"},
 			{"provision/cpio", nil, "one file format"},
+			{"provision/inventory", []string{"provision/api"}, "which machine is which, by what they say"},
 			{"provision/library", []string{"images", "internal/atomicfile"}, "images in a folder, whoever serves them"},
+			{"provision/metrics", []string{"provision/admin", "provision/api", "provision/audit"}, "counts what operators see, changes nothing"},
 			{"provision/publish", []string{"images", "provision/library"}, "sends an image, to a server or into a folder"},
 			{"provision/netboot", []string{"provision/api"}, "DHCP and TFTP know no nodes"},
 			{"provision/store", []string{"provision/api"}, "state, by the words of the API"},
+			{"provision/store/boltstore", []string{"provision/api", "provision/store"}, "a store in a file"},
+			{"provision/store/etcdstore", []string{"provision/api", "provision/store"}, "a store for several servers"},
 			{"provision/store/storetest", []string{"provision/api", "provision/store"}, "the behaviour test of every store"},
+			{"provision/ui", []string{"provision/access", "provision/admin", "provision/api", "provision/audit", "provision/store"}, "shows what operators see, to those whom the guard lets in"},
 
 			// On the machine.
 			{"agent", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
@@ -59,14 +65,15 @@ func K8snode() Rules {
 			{"agent/client", []string{"agent/retry", "provision/api"}, "speaks to the server"},
 			{"agent/cmdline", nil, "a leaf: words of the kernel command line"},
 			{"agent/command", nil, "runs programs"},
-			{"agent/disk", []string{"provision/api"}, "finds the disk of a plan"},
+			{"agent/disk", []string{"agent/node", "provision/api"}, "finds the disk of a plan"},
 			{"agent/disk/disktest", []string{"agent/disk"}, "a fake machine for tests"},
 			{"agent/etcd", nil, "speaks to etcd, decides nothing"},
 			{"agent/etcdbackup", []string{"agent/etcd", "agent/node"}, "saves snapshots"},
-			{"agent/etcdguard", []string{"internal/atomicfile", "agent/etcd", "agent/node"}, "decides how etcd starts"},
+			{"agent/etcdguard", []string{"agent/command", "internal/atomicfile", "agent/etcd", "agent/node"}, "decides how etcd starts"},
 			{"agent/install", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
 			{"agent/node", nil, "a leaf: the file by which the boot side tells the agent who it is"},
 			{"agent/preload", []string{"internal/atomicfile", "agent/command", "agent/node", "agent/retry"}, "imports the container images of the node"},
+			{"agent/renew", []string{"agent/command", "agent/etcd", "agent/node", "agent/retry", "internal/atomicfile", "provision/api"}, "renews certificates"},
 			{"agent/retry", nil, "waits and tries again"},
 			{"agent/rootdev", []string{"agent/cmdline", "agent/command", "agent/disk", "agent/retry"}, "opens the root, knows no config"},
 			{"agent/seed", []string{
@@ -76,7 +83,7 @@ func K8snode() Rules {
 			// Where flows meet.
 			{"internal/nodeconfig", []string{"images", "butane/...", "ignition/...", "provision/api"}, "the boot side put together, for whoever delivers or shows a config"},
 			{"internal/cli", []string{
-				"images", "operate", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/qemu",
+				"images", "operate", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
 			}, "the place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 
@@ -94,7 +101,7 @@ func K8snode() Rules {
 			{"plugins/packer-k8snode/version", nil, "a leaf"},
 			{"plugins/packer-k8snode/acceptance", nil, "tests of the whole, from outside"},
 
-			{"operate", []string{"agent/etcd", "butane", "butane/cluster", "butane/pki", "operate/kube"}, "day 2: asks a running cluster, changes it by plan"},
+			{"operate", []string{"agent/etcd", "agent/node", "butane", "butane/cluster", "butane/pki", "operate/kube"}, "day 2: asks a running cluster, changes it by plan"},
 			{"operate/kube", nil, "speaks to API servers, decides nothing"},
 
 			// For tests.
@@ -164,11 +171,12 @@ var owners = []Owner{
 	{"github.com/coreos/ignition", []string{"ignition/check", "ignition/render", "ignition/stub"}, "its types stay behind the config's bytes"},
 	{"github.com/insomniacslk/dhcp", []string{"provision/..."}, "only the server speaks DHCP"},
 	{"github.com/pin/tftp", []string{"provision/..."}, "only the server speaks TFTP"},
+	{"github.com/prometheus/client_golang", []string{"provision/metrics"}, "what is counted is listed in one place"},
 	{"go.etcd.io/bbolt", []string{"provision/store/..."}, "state is behind the store"},
 	{"k8s.io/client-go", []string{"operate/kube"}, "what is asked of API servers is listed in one place"},
 	{"k8s.io/kubectl", []string{"operate/kube"}, "draining is kubectl's own"},
-	{"go.etcd.io/etcd", []string{"agent/etcd"}, "what nodes ask etcd is listed in one place"},
-	{"go.uber.org/zap", []string{"agent/etcd"}, "etcd's client wants its logger; everybody else has slog"},
+	{"go.etcd.io/etcd", []string{"agent/etcd", "provision/store/etcdstore"}, "what nodes ask etcd is listed in one place; the server keeps its state behind the store"},
+	{"go.uber.org/zap", []string{"agent/etcd", "provision/store/etcdstore"}, "etcd's client wants its logger; everybody else has slog"},
 	{"filippo.io/age", []string{"butane/pki"}, "secrets are opened in one place"},
 	{"github.com/google/go-containerregistry", []string{"builder/container"}, "containers are made in one place"},
 	{"github.com/spf13/cobra", []string{"internal/cli/..."}, "a library has no flags"},

@@ -2,13 +2,10 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -99,51 +96,4 @@ func reached(socket string, err error) error {
 		return fmt.Errorf("no server listens on %s: start \"k8snode serve\", or name its socket with --socket", socket)
 	}
 	return err
-}
-
-func newNodes(env Env) *cobra.Command {
-	var socket, output string
-	cmd := &cobra.Command{
-		Use:     "nodes",
-		Short:   "Show how far every node is, and what was refused",
-		Example: "  k8snode nodes\n  k8snode nodes -o json",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return &usageError{fmt.Sprintf("there is no output %q", output), "use -o table or -o json"}
-			}
-			nodes, err := admin.NewClient(socket).Nodes(cmd.Context())
-			if err != nil {
-				return reached(socket, err)
-			}
-			if output == "json" {
-				e := json.NewEncoder(env.Stdout)
-				e.SetIndent("", "  ")
-				return e.Encode(nodes)
-			}
-			return printNodes(env.Stdout, nodes)
-		},
-	}
-	addSocket(cmd, &socket)
-	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	return cmd
-}
-
-func printNodes(w io.Writer, nodes []admin.Node) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tROLE\tMAC\tADDRESS\tPHASE\tSTEP\tWINDOW\tREFUSED\tMESSAGE")
-	for _, n := range nodes {
-		step := n.Step
-		if n.Total > 0 {
-			step = fmt.Sprintf("%s %d%%", n.Step, n.Done*100/n.Total)
-		}
-		window := "closed"
-		switch {
-		case n.Held:
-			window = "held"
-		case n.Open:
-			window = "until " + n.WindowEnd.Local().Format("15:04:05")
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", n.Name, n.Role, n.MAC, n.Address, n.Phase, step, window, n.Refused, n.Message)
-	}
-	return t.Flush()
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,13 +19,16 @@ import (
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/internal/nodeconfig"
 	"github.com/k8snode/k8snode/provision"
+	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/library"
 )
 
 type serveFlags struct {
 	clusterFlags
-	image, images, iface, socket, audit string
+	store                                     storeFlags
+	image, images, iface, socket, data, audit string
 
 	newCluster bool
 }
@@ -44,17 +48,23 @@ armed keeps the image that was active then.
 With --new-cluster the first control plane of the document may begin the cluster.
 Without it no machine can: a node that is installed again joins, or waits.
 
-It is closed until "k8snode arm" opens a window. Windows are kept in memory: after
-a restart all are closed.`,
+It is closed until "k8snode arm" opens a window. The folder --data has what the server
+knows of its nodes: after a restart, and after a crash, windows are as they were. It
+holds no secret, and belongs to one cluster. One server uses it at a time.
+
+With --store several servers share what they know in an etcd of their own, and any of
+them can answer any machine; each has its own --data for its audit.`,
 		Example: `  k8snode serve --cluster cluster.yaml --secrets secrets.age --passphrase-file passphrase \
-      --image out/node --interface br0 --audit audit.jsonl --new-cluster`,
+      --image out/node --interface br0 --new-cluster`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runServe(cmd.Context(), env, f) },
 	}
 	f.add(cmd)
 	cmd.Flags().StringVar(&f.image, "image", "", "folder of the one image to serve (default out/node)")
 	cmd.Flags().StringVar(&f.images, "images", "", "folder of images, to which \"k8snode publish\" adds while the server runs")
 	cmd.Flags().StringVar(&f.iface, "interface", "", "interface to serve DHCP and TFTP on (default: neither)")
-	cmd.Flags().StringVar(&f.audit, "audit", "audit.jsonl", "file that records every grant and refusal")
+	cmd.Flags().StringVar(&f.data, "data", "data", "folder of what the server knows of its nodes")
+	cmd.Flags().StringVar(&f.audit, "audit", "", "file that records every grant and refusal (default DATA/audit.jsonl)")
+	f.store.add(cmd)
 	addNewCluster(cmd, &f.newCluster)
 	addSocket(cmd, &f.socket)
 	return cmd
@@ -67,7 +77,7 @@ func addNewCluster(cmd *cobra.Command, newCluster *bool) {
 		"the cluster does not exist yet: its first control plane may begin it, within two hours of its config")
 }
 
-func runServe(ctx context.Context, env Env, f serveFlags) error {
+func runServe(ctx context.Context, env Env, f serveFlags) (err error) {
 	if f.image != "" && f.images != "" {
 		return &usageError{"--image is one image, --images is many", "leave one of them out"}
 	}
@@ -86,7 +96,17 @@ func runServe(ctx context.Context, env Env, f serveFlags) error {
 	if opts.Images, err = f.library(); err != nil {
 		return err
 	}
-	log, closeLog, err := openAudit(f.audit, env)
+	// The owner alone may see which machine asks for what.
+	if err := os.MkdirAll(f.data, 0o700); err != nil {
+		return fmt.Errorf("making the folder of the server's data: %w", err)
+	}
+	nodes, err := f.store.open(ctx, f.data, bundle.ClusterID)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, nodes.Close()) }()
+	opts.Store = nodes
+	log, closeLog, err := openAudit(cmp.Or(f.audit, filepath.Join(f.data, auditFile)), env)
 	if err != nil {
 		return err
 	}
@@ -94,6 +114,12 @@ func runServe(ctx context.Context, env Env, f serveFlags) error {
 	opts.Audit = log
 	return provision.Run(ctx, opts)
 }
+
+// Files in the folder of the server's data.
+const (
+	nodesFile = "nodes.db"
+	auditFile = "audit.jsonl"
+)
 
 // library is what the flags name: many images, or one.
 func (f serveFlags) library() (*library.Library, error) {
@@ -140,7 +166,11 @@ func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, manifests [][]b
 		Stub: func(url, token string) ([]byte, error) {
 			return stub.Stub(stub.Options{URL: url, CA: bundle.Provision.Certificate, Token: token})
 		},
-		Now: env.Now, Rand: env.Rand, Logger: env.logger(),
+		Renew: func(_ context.Context, node string, r api.RenewRequest) (api.RenewAnswer, error) {
+			return nodeconfig.Renew(nodeconfig.Options{Cluster: c, Bundle: bundle, Node: node, Now: env.Now(), Rand: env.Rand}, r)
+		},
+		RenewCA: []byte(bundle.Etcd.Certificate),
+		Now:     env.Now, Rand: env.Rand, Logger: env.logger(),
 	}
 	if f.iface != "" {
 		opts.TFTPListen = address.String() + ":69"
@@ -159,12 +189,22 @@ func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, manifests [][]b
 		}
 	}
 	for _, node := range spec.Nodes {
-		opts.Inventory = append(opts.Inventory, provision.Machine{
-			Name: node.Name, Role: string(node.Role), MAC: node.MAC,
-			Address: node.Prefix(), Disk: node.Disk,
-		})
+		opts.Inventory = append(opts.Inventory, inventoryOf(node))
 	}
 	return opts, nil
+}
+
+func inventoryOf(node cluster.Node) inventory.Machine {
+	m := inventory.Machine{
+		Name: node.Name, Role: string(node.Role), MAC: node.MAC, UUID: node.UUID, Serial: node.Serial,
+		Address: node.Prefix(), Disk: node.Disk, LocalBoot: inventory.LocalBoot(node.LocalBoot),
+	}
+	for _, link := range node.Links {
+		if link.MAC != "" && link.MAC != node.MAC {
+			m.MACs = append(m.MACs, link.MAC)
+		}
+	}
+	return m
 }
 
 // openAudit continues the audit log in a file, after checking that nobody

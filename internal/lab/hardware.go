@@ -36,6 +36,8 @@ type QEMUOptions struct {
 	Card Card
 	// MAC address of the card, unless there is none.
 	MAC string
+	// MoreMACs are those of further cards beside one that is [Alone].
+	MoreMACs []string
 
 	// DiskGiB is 24 by default, and a negative number is a machine without a
 	// disk; the file is sparse.
@@ -106,6 +108,9 @@ func (o QEMUOptions) check() error {
 	default:
 		return fmt.Errorf("card %q is none of %s, %s and %s", o.Card, OnBridge, Alone, NoCard)
 	}
+	if len(o.MoreMACs) > 0 && o.Card != Alone {
+		return errors.New("a machine with several cards is alone")
+	}
 	if o.DiskGiB < 0 && o.Image != "" {
 		return errors.New("a disk that begins as an image has a size")
 	}
@@ -140,7 +145,7 @@ func (o QEMUOptions) hardware(dir, sockets string) qemu.Hardware {
 		hw.Disk = qemu.Disk{Path: filepath.Join(dir, "disk.raw"), SectorSize: o.SectorSize}
 	}
 	if o.Card != NoCard {
-		hw.Network.MAC = o.MAC
+		hw.Network.MAC, hw.Network.MoreMACs = o.MAC, o.MoreMACs
 	}
 	if o.Config != "" {
 		hw.Files = []qemu.File{{Name: qemu.IgnitionFile, Path: o.Config}}

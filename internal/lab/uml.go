@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -28,8 +30,9 @@ type UMLOptions struct {
 	Kernel string
 	// Libraries is a folder with the C library that the kernel needs.
 	Libraries string
-	// Disk is the path of the disk, a raw image.
-	Disk string
+	// Disk is the path of the disk, a raw image; MoreDisks are further ones.
+	Disk      string
+	MoreDisks []string
 	// Initrd is the initramfs, and Cmdline the kernel's command line.
 	Initrd  string
 	Cmdline string
@@ -46,7 +49,10 @@ func (o UMLOptions) check() error {
 	if mac, err := net.ParseMAC(o.MAC); err != nil || len(mac) != 6 {
 		return fmt.Errorf("%q is not the MAC address of an Ethernet interface", o.MAC)
 	}
-	for _, path := range []string{o.Dir, o.Libraries, filepath.Join(o.Kernel, "linux"), filepath.Join(o.Kernel, "modules"), o.Disk, o.Initrd} {
+	for _, path := range append([]string{o.Dir, o.Libraries, filepath.Join(o.Kernel, "linux"), filepath.Join(o.Kernel, "modules"), o.Disk, o.Initrd}, o.MoreDisks...) {
+		if strings.Contains(path, ":") {
+			return fmt.Errorf("%q has a colon, which separates paths", path)
+		}
 		if _, err := os.Stat(path); err != nil {
 			return err
 		}
@@ -68,20 +74,24 @@ const UMLPort = "/dev/ttyS1"
 
 // args are those of uml.sh and of the kernel.
 func (o UMLOptions) args(tap string) []string {
-	return []string{
-		"-c", umlScript, "uml.sh", o.Dir, o.Kernel, o.Libraries, o.Disk, o.Initrd, strconv.Itoa(o.MemoryMiB),
+	disks := append([]string{o.Disk}, o.MoreDisks...)
+	args := []string{
+		"-c", umlScript, "uml.sh", o.Dir, o.Kernel, o.Libraries, strings.Join(disks, ":"), o.Initrd, strconv.Itoa(o.MemoryMiB),
 		// Without seccomp the kernel traces its processes, several times slower.
 		"seccomp=on",
 		fmt.Sprintf("mem=%dM", o.MemoryMiB),
 		"umid=" + o.Name,
 		"initrd=/initrd",
 		"hostfs=/kernel/modules",
-		"ubd0=/disk",
 		"vec0:transport=tap,ifname=" + tap + ",depth=128,gro=1,mac=" + o.MAC,
 		// Two serial lines: the console, and the one of the guest's unit.
 		"con=null", "ssl=null", "ssl0=null,fd:1", "ssl1=fd:3,fd:4",
 		o.Cmdline,
 	}
+	for i := range disks {
+		args = append(args, fmt.Sprintf("ubd%d=/disk%d", i, i))
+	}
+	return args
 }
 
 // UML is a computer that is a process, as its [UMLOptions] describe it. It
@@ -120,6 +130,14 @@ func newUML(ctx context.Context, n *Network, opts UMLOptions) (*UML, error) {
 			return nil, err
 		}
 		*path = abs
+	}
+	opts.MoreDisks = slices.Clone(opts.MoreDisks)
+	for i, path := range opts.MoreDisks {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return nil, err
+		}
+		opts.MoreDisks[i] = abs
 	}
 	if err := opts.check(); err != nil {
 		return nil, err

@@ -2,16 +2,16 @@
 # Becomes a User-Mode Linux machine, in the mount namespace of "ip netns exec",
 # whose mounts end with it.
 #
-# usage: uml.sh DIR KERNEL LIBRARIES DISK INITRD MEMORY_MIB ARGUMENT...
+# usage: uml.sh DIR KERNEL LIBRARIES DISK[:DISK...] INITRD MEMORY_MIB ARGUMENT...
 #
 # The kernel sees a root of its own, because it needs a newer C library than
 # the host may have, and because it shows that root to the guest (hostfs):
 #
 #   /kernel    linux and modules/        /lib64     the C library
-#   /disk      the disk                  /tmp       the memory, on a tmpfs
+#   /disk0...  the disks                 /tmp       the memory, on a tmpfs
 #   /initrd    the initramfs
 set -eu
-dir=$1 kernel=$2 libraries=$3 disk=$4 initrd=$5 memory=$6
+dir=$1 kernel=$2 libraries=$3 disks=$4 initrd=$5 memory=$6
 shift 6
 
 root=$dir/root
@@ -20,7 +20,7 @@ mount -t tmpfs -o mode=0755,size=1m k8snode-lab "$root"
 cd "$root"
 mkdir proc dev tmp kernel lib64
 ln -s lib64 lib
-touch disk initrd
+touch initrd
 mount -t proc proc proc
 mount --rbind /dev dev
 # What the guest does not use is not taken from the host.
@@ -29,7 +29,14 @@ mount --bind "$kernel" kernel
 mount -o remount,bind,ro kernel
 mount --bind "$libraries" lib64
 mount -o remount,bind,ro lib64
-mount --bind "$disk" disk
+i=0
+while [ -n "$disks" ]; do
+	disk=${disks%%:*}
+	touch "disk$i"
+	mount --bind "$disk" "disk$i"
+	i=$((i + 1))
+	case $disks in *:*) disks=${disks#*:} ;; *) disks= ;; esac
+done
 mount --bind "$initrd" initrd
 
 # The guest's second serial line: requests in, answers out. Both ends are held

@@ -72,7 +72,23 @@ func LoadSecrets(file string, unlock Unlock) (pki.Bundle, error) {
 	if err != nil {
 		return pki.Bundle{}, fmt.Errorf("reading the secrets: %w", err)
 	}
+	if err := checkMode(file); err != nil {
+		return pki.Bundle{}, fmt.Errorf("reading the secrets: %w", err)
+	}
 	return unlock(file, sealed)
+}
+
+// checkMode refuses a file that others can read: a passphrase can be guessed as
+// often as somebody likes, where they have the file.
+func checkMode(file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("%s has the mode %04o, so others can use it: chmod 600 %s, and think about who has read it", file, mode, file)
+	}
+	return nil
 }
 
 // Manifests reads the files that a cluster document names, next to it, and

@@ -43,8 +43,9 @@ type Options struct {
 	// Manifests are those of [Manifests].
 	Manifests [][]byte
 	// NewCluster lets the first control plane of the document begin an empty
-	// etcd cluster, for a while. It is for a cluster that does not exist yet:
-	// of one that does, a second one could begin beside it.
+	// etcd cluster, for a while, or the one that spec.etcd.restore names begin
+	// one with a snapshot. It is for a cluster that does not exist: of one that
+	// does, a second one could begin beside it.
 	NewCluster bool
 	// KeepEtcd keeps the etcd member of an earlier installation: it starts
 	// again with its data, if the cluster still has it.
@@ -135,7 +136,7 @@ func document(o Options) (butane.Document, error) {
 			Node: o.Node, Server: TLSURL(o.Cluster), CA: o.Bundle.Provision.Certificate, Token: o.ReportToken,
 		},
 	}
-	if first := o.Cluster.ControlPlanes(); o.NewCluster && len(first) > 0 && first[0].Name == o.Node {
+	if o.NewCluster && beginner(o.Cluster) == o.Node {
 		in.GenesisUntil = o.Now.Add(genesisWindow)
 	}
 	doc, err := butane.Generate(in)
@@ -143,6 +144,26 @@ func document(o Options) (butane.Document, error) {
 		return butane.Document{}, fmt.Errorf("generating the config of %s: %w", o.Node, err)
 	}
 	return doc, nil
+}
+
+// beginner is the control plane that may begin etcd: the one that has a snapshot,
+// or the first.
+func beginner(c cluster.Cluster) string {
+	if member := c.Spec.Etcd.Restore.Member; member != "" {
+		return member
+	}
+	for _, n := range c.ControlPlanes() {
+		return n.Name
+	}
+	return ""
+}
+
+// Renew answers a control plane that renews its certificates of etcd.
+func Renew(o Options, request api.RenewRequest) (api.RenewAnswer, error) {
+	certificates, err := butane.Renew(butane.RenewInput{
+		Cluster: o.Cluster, Node: o.Node, Bundle: o.Bundle, Requests: request.Requests, Now: o.Now, Rand: o.Rand,
+	})
+	return api.RenewAnswer{Certificates: certificates}, err
 }
 
 // HTTPURL and TLSURL are the base URLs of a cluster's provisioning server.

@@ -66,10 +66,13 @@ type Kernel struct {
 	Cmdline string
 }
 
-// Network is what the machine's only network card is plugged into; the zero
-// value is a machine without one.
+// Network is what the machine's network card is plugged into; the zero value is a
+// machine without one.
 type Network struct {
 	MAC string
+	// MoreMACs are those of further cards, on the same network that QEMU makes:
+	// where there is a tap, there is one card.
+	MoreMACs []string
 	// Tap is an interface of the host. With a MAC and without a tap the card
 	// is on a network that QEMU makes, which answers DHCP and leads nowhere.
 	Tap string
@@ -213,7 +216,19 @@ func (h Hardware) networkArgs() []string {
 	if h.Firmware != BIOS || h.Network.Tap == "" {
 		card += ",romfile="
 	}
-	return []string{"-netdev", backend, "-device", card + h.bootIndex(DeviceNetwork)}
+	args := []string{"-netdev", backend, "-device", card + h.bootIndex(DeviceNetwork)}
+	if len(h.Network.MoreMACs) == 0 {
+		return args
+	}
+	// A hub has a port for each card, and one for the network.
+	args = []string{"-netdev", "user,id=user0,restrict=on", "-netdev", "hubport,id=hub0,hubid=0,netdev=user0"}
+	for i, mac := range append([]string{h.Network.MAC}, h.Network.MoreMACs...) {
+		args = append(args,
+			"-netdev", fmt.Sprintf("hubport,id=net%d,hubid=0", i),
+			"-device", fmt.Sprintf("virtio-net-pci,netdev=net%d,mac=%s,romfile=", i, mac),
+		)
+	}
+	return args
 }
 
 func (h Hardware) diskArgs() []string {

@@ -42,6 +42,10 @@ func TestArgs(t *testing.T) {
 			h.Files = []qemu.File{{Name: "opt/com.coreos/config", Path: "/lab/a,b/config.ign"}}
 			h.Port = qemu.Port{Name: "org.k8snode.lab", Socket: "/run/cp1.port"}
 		}},
+		{"two-cards", func(h *qemu.Hardware) {
+			h.Network = qemu.Network{MAC: "52:54:00:6b:00:0b", MoreMACs: []string{"52:54:00:6b:01:0b"}}
+			h.Disk = qemu.Disk{Path: "/lab/disk.raw"}
+		}},
 		{"bios-media", func(h *qemu.Hardware) {
 			h.Firmware = qemu.BIOS
 			h.Network = qemu.Network{MAC: "52:54:00:6b:00:0b", Tap: "tap1"}

@@ -53,11 +53,29 @@ type Refusal struct {
 	Reason  string    `json:"reason"`
 }
 
+// A Stranger is a machine that asked for its boot script, and is none of the
+// cluster document, or contradicts it.
+type Stranger struct {
+	MACs         []string  `json:"macs"`
+	UUID         string    `json:"uuid,omitempty"`
+	Serial       string    `json:"serial,omitempty"`
+	Manufacturer string    `json:"manufacturer,omitempty"`
+	Product      string    `json:"product,omitempty"`
+	Address      string    `json:"address"`
+	Reason       string    `json:"reason"`
+	First        time.Time `json:"first"`
+	Last         time.Time `json:"last"`
+	// Count is how often it asked.
+	Count int `json:"count"`
+}
+
 // A Backend is what the API is an interface of. Errors for a name that is
 // unknown wrap [store.ErrUnknownNode], those for an impossible window wrap
 // [store.ErrWindow].
 type Backend interface {
 	Nodes(ctx context.Context) ([]Node, error)
+	// Strangers returns the newest machines that are none of the nodes.
+	Strangers(ctx context.Context) ([]Stranger, error)
 	Arm(ctx context.Context, node string, window time.Duration) (Node, error)
 	Disarm(ctx context.Context, node string) (Node, error)
 }
@@ -108,6 +126,10 @@ func NewHandler(b Backend, l Library) http.Handler {
 	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, r *http.Request) {
 		nodes, err := b.Nodes(r.Context())
 		answer(w, nodes, err)
+	})
+	mux.HandleFunc("GET /strangers", func(w http.ResponseWriter, r *http.Request) {
+		strangers, err := b.Strangers(r.Context())
+		answer(w, strangers, err)
 	})
 	mux.HandleFunc("POST /nodes/{name}/arm", func(w http.ResponseWriter, r *http.Request) {
 		window, err := readWindow(http.MaxBytesReader(w, r.Body, maxBody))

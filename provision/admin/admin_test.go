@@ -38,11 +38,15 @@ func (b *backend) Arm(_ context.Context, name string, window time.Duration) (adm
 	return b.node, nil
 }
 
+func (b *backend) Strangers(context.Context) ([]admin.Stranger, error) {
+	return []admin.Stranger{{MACs: []string{"52:54:00:00:00:99"}, Address: "192.0.2.9", Reason: "r", Count: 2}}, nil
+}
+
 func (b *backend) Disarm(_ context.Context, name string) (admin.Node, error) {
 	if name != b.node.Name {
 		return admin.Node{}, fmt.Errorf("disarming node %q: %w", name, store.ErrUnknownNode)
 	}
-	b.node.Phase, b.node.Open = api.PhaseClosed, false
+	b.node.Phase, b.node.Open = api.PhaseRegistered, false
 	return b.node, nil
 }
 
@@ -66,7 +70,7 @@ func startWith(t *testing.T, b admin.Backend, images admin.Library) string {
 
 func TestClient(t *testing.T) {
 	b := &backend{admin.Node{
-		Name: "a", MAC: "52:54:00:00:00:01", Address: "192.0.2.11/24", Role: "worker", Phase: api.PhaseClosed,
+		Name: "a", MAC: "52:54:00:00:00:01", Address: "192.0.2.11/24", Role: "worker", Phase: api.PhaseRegistered,
 		Refused: 1, LastRefusal: &admin.Refusal{Time: time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC), Address: "192.0.2.9", Reason: "late"},
 	}}
 	client := admin.NewClient(start(t, b))
@@ -89,7 +93,7 @@ func TestClient(t *testing.T) {
 		t.Errorf("Arm (-want +got):\n%s", diff)
 	}
 	closed, err := client.Disarm(ctx, "a")
-	if err != nil || closed.Phase != api.PhaseClosed {
+	if err != nil || closed.Phase != api.PhaseRegistered {
 		t.Errorf("Disarm: %+v, %v", closed, err)
 	}
 }

@@ -42,6 +42,13 @@ func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	return nodes, err
 }
 
+// Strangers returns the newest machines that are none of the nodes.
+func (c *Client) Strangers(ctx context.Context) ([]Stranger, error) {
+	var strangers []Stranger
+	err := c.do(ctx, http.MethodGet, "/strangers", nil, &strangers)
+	return strangers, err
+}
+
 // Arm opens an install window of the given length.
 func (c *Client) Arm(ctx context.Context, node string, window time.Duration) (Node, error) {
 	var n Node

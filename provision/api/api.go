@@ -10,6 +10,10 @@
 //  2. Ignition, on the first boot from disk, fetches the node's config from
 //     [PathConfig] with the token of the stub; it is delivered once.
 //  3. The installed node reports to [PathReport] with the token of its config.
+//
+// A control plane that runs speaks to it again, months later: it renews its
+// certificates of etcd at [PathRenew]. It shows one that it has, instead of a
+// token.
 package api
 
 // Paths of the machine API, served over TLS only.
@@ -17,6 +21,7 @@ const (
 	PathInstall = "/v1/install"
 	PathConfig  = "/v1/config"
 	PathReport  = "/v1/report"
+	PathRenew   = "/v1/renew"
 )
 
 // SeedPath is where the initramfs finds the Seed of a network boot; the file
@@ -70,8 +75,14 @@ type DiskSelection struct {
 	Serial string `json:"serial,omitempty" yaml:"serial"`
 	// WWN is compared with the kernel's.
 	WWN string `json:"wwn,omitempty" yaml:"wwn"`
+	// Model is compared with the kernel's: lsblk --output NAME,MODEL.
+	Model string `json:"model,omitempty" yaml:"model"`
+	// Rotational is true for disks that turn, false for those that do not.
+	Rotational *bool `json:"rotational,omitempty" yaml:"rotational"`
 	// MinSizeGiB is the least size.
 	MinSizeGiB int `json:"minSizeGiB,omitempty" yaml:"minSizeGiB"`
+	// MaxSizeGiB is the largest.
+	MaxSizeGiB int `json:"maxSizeGiB,omitempty" yaml:"maxSizeGiB"`
 }
 
 // Phase is a step of a machine's way to a node. A machine only moves forward.
@@ -79,18 +90,18 @@ type Phase string
 
 // The phases, in order.
 const (
-	// Closed: no window is open, nothing is delivered.
-	PhaseClosed Phase = "closed"
+	// Registered: it is in the inventory, no window is open, nothing is delivered.
+	PhaseRegistered Phase = "registered"
 	// Armed: an operator opened an install window.
 	PhaseArmed Phase = "armed"
 	// Installing: the agent fetched its plan.
 	PhaseInstalling Phase = "installing"
 	// Installed: the image is on the disk and was read back.
 	PhaseInstalled Phase = "installed"
-	// Configured: Ignition fetched the node's config.
-	PhaseConfigured Phase = "configured"
-	// Booted: the installed system runs and has begun its bootstrap.
-	PhaseBooted Phase = "booted"
+	// Configuring: Ignition fetched the node's config.
+	PhaseConfiguring Phase = "configuring"
+	// Bootstrapping: the installed system runs and has begun its bootstrap.
+	PhaseBootstrapping Phase = "bootstrapping"
 	// Ready: kubeadm init or join is done.
 	PhaseReady Phase = "ready"
 	// Failed: the machine reported an error; Report.Message says which.
@@ -107,4 +118,17 @@ type Report struct {
 	Total int64 `json:"total,omitempty"`
 	// Message is for the operator; it never holds a secret.
 	Message string `json:"message,omitempty"`
+}
+
+// RenewRequest asks for certificates of etcd, for keys that the node has.
+type RenewRequest struct {
+	// Requests are PKCS #10, PEM, by the name of the certificate: that of its file
+	// without the extension. Of a request only the key counts; what the
+	// certificate says, the cluster document says.
+	Requests map[string]string `json:"requests"`
+}
+
+// RenewAnswer has a certificate for each request, PEM.
+type RenewAnswer struct {
+	Certificates map[string]string `json:"certificates"`
 }

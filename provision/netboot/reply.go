@@ -36,9 +36,9 @@ type Config struct {
 	DNS    []netip.Addr
 	// Lease is how long an address is valid, one hour by default.
 	Lease time.Duration
-	// ScriptURL returns the URL of a machine's boot script; nil leaves iPXE
-	// without one.
-	ScriptURL func(net.HardwareAddr) string
+	// ScriptURL is the URL of the script by which a machine finds its own; empty
+	// leaves iPXE without one.
+	ScriptURL string
 	// LoaderURL is the URL of ipxe.efi for UEFI HTTP boot; empty leaves such
 	// machines without a loader.
 	LoaderURL string
@@ -105,7 +105,7 @@ func Reply(req *dhcpv4.DHCPv4, c Config) (*dhcpv4.DHCPv4, Decision, error) {
 	}
 	if kind != dhcpv4.MessageTypeNak {
 		mods = append(mods, c.network(host)...)
-		mods = append(mods, c.boot(req, host)...)
+		mods = append(mods, c.boot(req)...)
 		if uuid := req.GetOneOption(dhcpv4.OptionClientMachineIdentifier); uuid != nil {
 			// Firmware drops an answer without its own identifier (PXE 2.1,
 			// 2.2.1).
@@ -152,14 +152,14 @@ func (c Config) network(h Host) []dhcpv4.Modifier {
 }
 
 // boot returns what to load, by the kind of client.
-func (c Config) boot(req *dhcpv4.DHCPv4, h Host) []dhcpv4.Modifier {
+func (c Config) boot(req *dhcpv4.DHCPv4) []dhcpv4.Modifier {
 	class := req.ClassIdentifier()
 	switch {
 	case slices.Contains(req.UserClass(), "iPXE"):
-		if c.ScriptURL == nil {
+		if c.ScriptURL == "" {
 			return nil
 		}
-		return bootFile(c.ScriptURL(h.MAC))
+		return bootFile(c.ScriptURL)
 	case strings.HasPrefix(class, "HTTPClient") && isArch(req, iana.EFI_X86_64_HTTP):
 		if c.LoaderURL == "" {
 			return nil

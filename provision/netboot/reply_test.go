@@ -25,7 +25,7 @@ func config() netboot.Config {
 		Router:    netip.MustParseAddr("192.0.2.254"),
 		DNS:       []netip.Addr{netip.MustParseAddr("192.0.2.53")},
 		Lease:     2 * time.Hour,
-		ScriptURL: func(mac net.HardwareAddr) string { return "http://192.0.2.1:8080/boot/" + mac.String() + ".ipxe" },
+		ScriptURL: "http://192.0.2.1:8080/boot.ipxe",
 		LoaderURL: "http://192.0.2.1:8080/artifacts/id/pxe/ipxe.efi",
 		TFTP:      netip.MustParseAddr("192.0.2.1"),
 	}
@@ -110,7 +110,7 @@ func TestReplyAddress(t *testing.T) {
 }
 
 func TestReplyBoot(t *testing.T) {
-	loader, script := "http://192.0.2.1:8080/artifacts/id/pxe/ipxe.efi", "http://192.0.2.1:8080/boot/52:54:00:00:00:01.ipxe"
+	loader, script := "http://192.0.2.1:8080/artifacts/id/pxe/ipxe.efi", "http://192.0.2.1:8080/boot.ipxe"
 	const pxe = "PXEClient:Arch:00007:UNDI:003016"
 	for _, tt := range []struct {
 		name   string
@@ -132,7 +132,7 @@ func TestReplyBoot(t *testing.T) {
 		{"UEFI HTTP for Arm", []dhcpv4.Modifier{class("HTTPClient", iana.EFI_ARM64_HTTP)}, nil, "", "0.0.0.0", ""},
 		{"UEFI PXE without TFTP", []dhcpv4.Modifier{class(pxe, iana.EFI_X86_64)}, func(c *netboot.Config) { c.TFTP = netip.Addr{} }, "", "0.0.0.0", ""},
 		{"UEFI HTTP without a loader", []dhcpv4.Modifier{class("HTTPClient", iana.EFI_X86_64_HTTP)}, func(c *netboot.Config) { c.LoaderURL = "" }, "", "0.0.0.0", ""},
-		{"iPXE without a script", []dhcpv4.Modifier{dhcpv4.WithUserClass("iPXE", false)}, func(c *netboot.Config) { c.ScriptURL = nil }, "", "0.0.0.0", ""},
+		{"iPXE without a script", []dhcpv4.Modifier{dhcpv4.WithUserClass("iPXE", false)}, func(c *netboot.Config) { c.ScriptURL = "" }, "", "0.0.0.0", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := config()

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -82,53 +84,91 @@ func (g *Gate) claimEnd(n Node) time.Time {
 	return n.Window.Until
 }
 
-// MintReport mints the report token that the config of a claim will hold, and
-// revokes the one before. A config that was delivered keeps its token.
-func (g *Gate) MintReport(ctx context.Context, c Claim) (string, error) {
-	token, err := newToken(g.opts.Rand, c.Node)
+// A Config is a rendered config, with the report token that is in it.
+type Config struct {
+	Body []byte
+	// report is the digest of the token.
+	report string
+}
+
+// Kept returns the config that was rendered for a claim, by whichever server;
+// ok is false when there is none.
+func (g *Gate) Kept(ctx context.Context, c Claim, token string) (config Config, ok bool, err error) {
+	sealed, err := g.store.Kept(ctx, c.Node)
 	if err != nil {
-		return "", err
+		return Config{}, false, fmt.Errorf("reading the config of node %q: %w", c.Node, err)
 	}
-	now := g.opts.Now()
-	_, err = g.store.Update(ctx, c.Node, func(n *Node) error {
-		if err := c.current(*n); err != nil {
-			return err
-		}
-		if !n.Delivery.Completed.IsZero() {
-			return errors.New("the config was delivered")
-		}
-		n.Report = credential(token, c.InstallID, now.Add(g.opts.ReportLife))
-		return nil
+	if sealed.InstallID != c.InstallID {
+		return Config{}, false, nil
+	}
+	config, err = open(sealed, token)
+	return config, err == nil, err
+}
+
+func open(sealed Sealed, token string) (Config, error) {
+	body, err := unseal(token, sealed.InstallID, sealed.Box)
+	return Config{Body: body, report: sealed.Report}, err
+}
+
+// Render renders the config of a claim and keeps it, encrypted by the token of
+// its reader. It returns the one that is kept, which is another server's when
+// that was faster. The report token that render is given is worth nothing before
+// the config with it was delivered.
+func (g *Gate) Render(ctx context.Context, c Claim, token string, render func(report string) ([]byte, error)) (Config, error) {
+	report, err := newToken(g.opts.Rand, c.Node)
+	if err != nil {
+		return Config{}, err
+	}
+	body, err := render(report)
+	if err != nil {
+		return Config{}, err
+	}
+	box, err := seal(g.opts.Rand, token, c.InstallID, body)
+	if err != nil {
+		return Config{}, err
+	}
+	kept, err := g.store.Keep(ctx, c.Node, Sealed{
+		InstallID: c.InstallID, Report: credential(report, "", time.Time{}).SHA256, Until: c.Until, Box: box,
 	})
 	if err != nil {
-		return "", fmt.Errorf("minting a report token for node %q: %w", c.Node, err)
+		return Config{}, fmt.Errorf("keeping the config of node %q: %w", c.Node, err)
 	}
-	return token, nil
+	return open(kept, token)
+}
+
+// Forget forgets the config of a node: nobody may ask for it any more.
+func (g *Gate) Forget(ctx context.Context, node string) error {
+	if err := g.store.Forget(ctx, node); err != nil {
+		return fmt.Errorf("forgetting the config of node %q: %w", node, err)
+	}
+	return nil
 }
 
 // Delivered records that the config of a claim is sent but for its last byte,
 // which leaves after the record: the reader that has it all finds it recorded.
-// The first time starts the replay window and is the evidence of the phase
-// configured. It returns when the claim ends now.
-func (g *Gate) Delivered(ctx context.Context, c Claim, sha256 string) (until time.Time, err error) {
+// The first time starts the replay window, is the evidence of the phase
+// configuring, and makes the report token in the config a good one.
+func (g *Gate) Delivered(ctx context.Context, c Claim, config Config) error {
 	now := g.opts.Now()
-	n, err := g.store.Update(ctx, c.Node, func(n *Node) error {
+	sum := sha256.Sum256(config.Body)
+	_, err := g.store.Update(ctx, c.Node, func(n *Node) error {
 		if err := c.current(*n); err != nil {
 			return err
 		}
 		if !n.Delivery.Completed.IsZero() {
 			return nil
 		}
-		n.Delivery.Completed, n.Delivery.SHA256 = now, sha256
-		if rank(n.Reached) < rank(api.PhaseConfigured) {
-			n.advance(api.PhaseConfigured)
+		n.Delivery.Completed, n.Delivery.SHA256 = now, hex.EncodeToString(sum[:])
+		n.Report = Credential{SHA256: config.report, InstallID: c.InstallID, Expires: now.Add(g.opts.ReportLife)}
+		if rank(n.Reached) < rank(api.PhaseConfiguring) {
+			n.advance(api.PhaseConfiguring)
 		}
 		return nil
 	})
 	if err != nil {
-		return time.Time{}, fmt.Errorf("recording the delivery for node %q: %w", c.Node, err)
+		return fmt.Errorf("recording the delivery for node %q: %w", c.Node, err)
 	}
-	return g.claimEnd(n), nil
+	return nil
 }
 
 // current checks that no other install has begun since the claim.
@@ -161,7 +201,7 @@ func (g *Gate) Report(ctx context.Context, token string, from netip.Addr, r api.
 				return "no plan of this install was fetched"
 			}
 		case n.Report.valid(token, id, now):
-			if r.Phase != api.PhaseFailed && rank(r.Phase) < rank(api.PhaseConfigured) {
+			if r.Phase != api.PhaseFailed && rank(r.Phase) < rank(api.PhaseConfiguring) {
 				return fmt.Sprintf("a report token may not report the phase %q", r.Phase)
 			}
 		default:
@@ -173,7 +213,7 @@ func (g *Gate) Report(ctx context.Context, token string, from netip.Addr, r api.
 		}
 		n.Last, n.LastReport = r, now
 		n.advance(r.Phase)
-		if rank(n.Reached) >= rank(api.PhaseBooted) {
+		if rank(n.Reached) >= rank(api.PhaseBootstrapping) {
 			n.Delivery.Burned = true
 			n.Install, n.Config = Credential{}, Credential{}
 		}

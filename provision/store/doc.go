@@ -7,7 +7,7 @@
 //	Gate.Seed       the boot loader is given an install token
 //	Gate.Plan       the agent exchanges it for a config token
 //	Gate.Claim      Ignition asks for the config with that token
-//	Gate.MintReport the config is rendered with a token that may only report
+//	Gate.Render     the config is rendered with a token that may only report
 //	Gate.Delivered  a complete config was sent; only a replay is possible now
 //	Gate.Report     the machine says how far it is
 //
@@ -22,10 +22,11 @@
 //     something.
 //
 // [Gate] holds the rules; a [Store] only keeps [Node] values and changes them
-// atomically, so that a database needs three methods. [Memory] is the
+// atomically, and the one config of each install. [Memory] is the
 // in-process one; package storetest checks any other.
 //
-// This package opens no socket, renders no config and keeps no secret.
+// This package opens no socket and renders no config. What it keeps of one is
+// encrypted for the holder of a token that it does not keep.
 //
 // Start with [NewGate].
 package store

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/k8snode/k8snode/provision/api"
@@ -118,8 +120,8 @@ func (g *Gate) Disarm(ctx context.Context, node string) (Node, error) {
 			n.Window.Until = now
 		}
 		n.Install, n.Config = Credential{}, Credential{}
-		if rank(n.Reached) < rank(api.PhaseConfigured) {
-			n.Phase, n.Reached = api.PhaseClosed, api.PhaseClosed
+		if rank(n.Reached) < rank(api.PhaseConfiguring) {
+			n.Phase, n.Reached = api.PhaseRegistered, api.PhaseRegistered
 			n.Report = Credential{}
 			n.Window.InstallID = ""
 		}
@@ -131,8 +133,10 @@ func (g *Gate) Disarm(ctx context.Context, node string) (Node, error) {
 	return n, nil
 }
 
-// Seed mints an install token for node and revokes the one before.
-func (g *Gate) Seed(ctx context.Context, node string, from netip.Addr) (string, error) {
+// Seed mints an install token for node and revokes the one before. The machine
+// names itself by what identifies it, separated by spaces; the first that
+// fetches a plan is the one that this install is for.
+func (g *Gate) Seed(ctx context.Context, node, machine string, from netip.Addr) (string, error) {
 	token, err := newToken(g.opts.Rand, node)
 	if err != nil {
 		return "", err
@@ -141,6 +145,10 @@ func (g *Gate) Seed(ctx context.Context, node string, from netip.Addr) (string, 
 		if ok, reason := n.Installable(now); !ok {
 			return reason
 		}
+		if n.Window.Plans > 0 && !same(n.Window.Machine, machine) {
+			return "another machine has begun this install: " + n.Window.Machine
+		}
+		n.Window.Machine = machine
 		n.Install = credential(token, n.Window.InstallID, n.Window.Until)
 		return ""
 	})
@@ -148,6 +156,16 @@ func (g *Gate) Seed(ctx context.Context, node string, from netip.Addr) (string, 
 		return "", err
 	}
 	return token, nil
+}
+
+// same reports whether two machines share what identifies them. Of a machine
+// that named nothing nothing can be told.
+func same(a, b string) bool {
+	if a == "" || b == "" {
+		return true
+	}
+	ids := strings.Fields(b)
+	return slices.ContainsFunc(strings.Fields(a), func(id string) bool { return slices.Contains(ids, id) })
 }
 
 // Plan exchanges an install token for a config token. The fetch of a plan is

@@ -62,7 +62,7 @@ func (f *fixture) arm() {
 
 func (f *fixture) seed() string {
 	f.t.Helper()
-	token, err := f.Seed(context.Background(), "a", here)
+	token, err := f.Seed(context.Background(), "a", "52:54:00:00:00:01", here)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -85,14 +85,14 @@ func (f *fixture) deliver(config string) string {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	report, err := f.MintReport(context.Background(), claim)
+	rendered, err := f.Render(context.Background(), claim, config, func(report string) ([]byte, error) { return []byte(report), nil })
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if _, err := f.Delivered(context.Background(), claim, "digest"); err != nil {
+	if err := f.Delivered(context.Background(), claim, rendered); err != nil {
 		f.t.Fatal(err)
 	}
-	return report
+	return string(rendered.Body)
 }
 
 func (f *fixture) report(token string, p api.Phase) error {
@@ -149,7 +149,7 @@ func TestSeedRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFixture(t)
 			tt.prepare(f)
-			_, err := f.Seed(context.Background(), "a", here)
+			_, err := f.Seed(context.Background(), "a", "52:54:00:00:00:01", here)
 			f.wantRefused(err, tt.reason)
 		})
 	}
@@ -199,7 +199,7 @@ func TestTooManyPlansHold(t *testing.T) {
 	token := f.seed()
 	_, _, err := f.Plan(context.Background(), token, here)
 	f.wantRefused(err, "held: too many installs in one window")
-	_, err = f.Seed(context.Background(), "a", here)
+	_, err = f.Seed(context.Background(), "a", "52:54:00:00:00:01", here)
 	f.wantRefused(err, "held: too many installs in one window")
 	f.arm()
 	if f.node().Window.Held {
@@ -258,7 +258,7 @@ func TestArm(t *testing.T) {
 		}
 	}
 	f.arm()
-	if n := f.node(); n.PhaseAt(f.now) != api.PhaseArmed || n.PhaseAt(f.now.Add(time.Hour)) != api.PhaseClosed {
+	if n := f.node(); n.PhaseAt(f.now) != api.PhaseArmed || n.PhaseAt(f.now.Add(time.Hour)) != api.PhaseRegistered {
 		t.Error("an armed node does not close with its window")
 	}
 }
@@ -266,7 +266,7 @@ func TestArm(t *testing.T) {
 // The refusals of an earlier install stay visible.
 func TestArmKeepsRefusals(t *testing.T) {
 	f := newFixture(t)
-	if _, err := f.Seed(context.Background(), "a", there); err == nil {
+	if _, err := f.Seed(context.Background(), "a", "52:54:00:00:00:01", there); err == nil {
 		t.Fatal("a closed node was given a seed")
 	}
 	f.arm()
@@ -310,7 +310,7 @@ func TestNoRandomnessNoToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Seed(context.Background(), "a", here); err == nil || err.Error() != "reading randomness for a token: no entropy" {
+	if _, err := g.Seed(context.Background(), "a", "52:54:00:00:00:01", here); err == nil || err.Error() != "reading randomness for a token: no entropy" {
 		t.Errorf("Seed: %v", err)
 	}
 	if _, err := g.Arm(context.Background(), "a", "image", time.Now().Add(time.Hour)); err == nil || err.Error() != "reading randomness for an install ID: no entropy" {

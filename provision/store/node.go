@@ -38,9 +38,12 @@ type Window struct {
 	// InstallID names the install; it is new with every Arm.
 	InstallID string `json:"installID"`
 	// Image is the ID of what is installed.
-	Image  string    `json:"image"`
-	Opened time.Time `json:"opened"`
-	Until  time.Time `json:"until"`
+	Image string `json:"image"`
+	// Machine names what began the install, by what identifies it, separated by
+	// spaces: another one with the same name, address or UUID is refused.
+	Machine string    `json:"machine,omitempty"`
+	Opened  time.Time `json:"opened"`
+	Until   time.Time `json:"until"`
 	// Plans counts the plans that were fetched in the window.
 	Plans int `json:"plans"`
 	// Held is set when the machine installs again and again.
@@ -102,7 +105,7 @@ func (n Node) Installable(now time.Time) (ok bool, reason string) {
 // leaves the node closed.
 func (n Node) PhaseAt(now time.Time) api.Phase {
 	if n.Phase == api.PhaseArmed && !n.Open(now) {
-		return api.PhaseClosed
+		return api.PhaseRegistered
 	}
 	return n.Phase
 }
@@ -111,7 +114,7 @@ func (n Node) PhaseAt(now time.Time) api.Phase {
 // rank -1.
 func rank(p api.Phase) int {
 	switch p {
-	case api.PhaseClosed:
+	case api.PhaseRegistered:
 		return 0
 	case api.PhaseArmed:
 		return 1
@@ -119,9 +122,9 @@ func rank(p api.Phase) int {
 		return 2
 	case api.PhaseInstalled:
 		return 3
-	case api.PhaseConfigured:
+	case api.PhaseConfiguring:
 		return 4
-	case api.PhaseBooted:
+	case api.PhaseBootstrapping:
 		return 5
 	case api.PhaseReady:
 		return 6

@@ -30,6 +30,23 @@ const (
 	kubernetesPatience = 3
 )
 
+// secondMAC is that of the other card of the bond.
+const secondMAC = "52:54:00:6b:01:0b"
+
+// settingsChecks are those of what cluster.yaml has, and other clusters have not.
+func settingsChecks() []Check {
+	const bonding = "/sys/class/net/bond0/bonding/"
+	return []Check{
+		{"the bond has two cards", "cat " + bonding + "slaves " + bonding + "mode", contains("lan0", "lan1", "active-backup")},
+		{"the bond prefers the second card", "cat " + bonding + "active_slave", equals("lan1")},
+		{"the bond has the node's address", "ip -oneline -4 address show dev bond0", contains("10.77.0.11/24")},
+		{"the VLAN is on the bond", "ip -details -oneline link show dev storage; ip -oneline -4 address show dev storage",
+			contains("storage@bond0:", "802.1Q", "10.78.0.11/24")},
+		{"the API server is a service of IPVS", "ipvsadm --list --numeric --tcp-service 10.96.0.1:443", contains("10.96.0.1:443", "10.77.0.11:6443")},
+		{"the bond goes on without its card", "ip link set lan1 down && sleep 2 && cat " + bonding + "active_slave && ip link set lan1 up", equals("lan0")},
+	}
+}
+
 // kubernetes boots the disk image with the config that "k8snode render" writes
 // for a control plane, waits until it is a node, asks everything, and reboots.
 func kubernetes(ctx context.Context, s *story) error {
@@ -43,7 +60,7 @@ func kubernetes(ctx context.Context, s *story) error {
 	}
 	m, err := s.newMachine(ctx, lab.QEMUOptions{
 		Name: controlPlane, MemoryMiB: controlPlaneMemoryMiB, Boot: []qemu.Device{qemu.DeviceDisk},
-		Image: raw, DiskGiB: controlPlaneDiskGiB, Config: config,
+		Image: raw, DiskGiB: controlPlaneDiskGiB, Config: config, MoreMACs: []string{secondMAC},
 	})
 	if err != nil {
 		return err
@@ -69,6 +86,7 @@ func kubernetes(ctx context.Context, s *story) error {
 	}
 	checks := append(s.diskChecks(controlPlane), commandLine(s.manifest))
 	checks = append(checks, KubernetesChecks(s.manifest, controlPlane)...)
+	checks = append(checks, settingsChecks()...)
 	if err := m.verify(ctx, append(checks, DockerChecks()...)); err != nil {
 		return err
 	}

@@ -48,25 +48,34 @@ const cniFile = "/etc/cni/net.d/10-k8snode.conflist"
 // withoutMasquerade is the network of pods for a kernel that translates no
 // addresses.
 func withoutMasquerade(rendered []byte) (guestconfig.File, error) {
+	f, content, err := fileOf(rendered, cniFile)
+	if err != nil {
+		return guestconfig.File{}, err
+	}
+	changed := masquerade.ReplaceAllString(string(content), "${1}false")
+	if changed == string(content) {
+		return guestconfig.File{}, fmt.Errorf("%s of the rendered config has no ipMasq: %s", cniFile, content)
+	}
+	return guestconfig.NewFile(cniFile, f.Mode, changed), nil
+}
+
+// fileOf finds a file in a rendered config.
+func fileOf(rendered []byte, path string) (guestconfig.File, []byte, error) {
 	var c guestconfig.Config
 	if err := json.Unmarshal(rendered, &c); err != nil {
-		return guestconfig.File{}, fmt.Errorf("reading the rendered config: %w", err)
+		return guestconfig.File{}, nil, fmt.Errorf("reading the rendered config: %w", err)
 	}
 	for _, f := range c.Storage.Files {
-		if f.Path != cniFile {
+		if f.Path != path {
 			continue
 		}
 		content, err := f.Contents.Content()
 		if err != nil {
-			return guestconfig.File{}, fmt.Errorf("reading %s of the rendered config: %w", cniFile, err)
+			return guestconfig.File{}, nil, fmt.Errorf("reading %s of the rendered config: %w", path, err)
 		}
-		changed := masquerade.ReplaceAllString(string(content), "${1}false")
-		if changed == string(content) {
-			return guestconfig.File{}, fmt.Errorf("%s of the rendered config has no ipMasq: %s", cniFile, content)
-		}
-		return guestconfig.NewFile(cniFile, f.Mode, changed), nil
+		return f, content, nil
 	}
-	return guestconfig.File{}, fmt.Errorf("the rendered config has no %s", cniFile)
+	return guestconfig.File{}, nil, fmt.Errorf("the rendered config has no %s", path)
 }
 
 var masquerade = regexp.MustCompile(`("ipMasq": *)true`)

@@ -159,9 +159,13 @@ func (c *Cluster) makeMachine(ctx context.Context, n cluster.Node, libraries str
 	if err := c.install(ctx, n.Name); err != nil {
 		return err
 	}
+	disks, err := c.moreDisks(ctx, n.Name)
+	if err != nil {
+		return err
+	}
 	m, err := lab.NewUML(ctx, c.network, lab.UMLOptions{
 		Name: n.Name, Dir: dir, MAC: n.MAC,
-		Kernel: c.opts.Kernel, Libraries: libraries, Disk: c.disk(n.Name), Initrd: c.initrd(n.Name),
+		Kernel: c.opts.Kernel, Libraries: libraries, Disk: c.disk(n.Name), MoreDisks: disks, Initrd: c.initrd(n.Name),
 		Cmdline: c.manifest.Cmdline,
 	})
 	if err != nil {

@@ -2,12 +2,14 @@ package ha
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 
+	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/internal/lab/kube"
 )
@@ -15,7 +17,12 @@ import (
 // diskGiB is the size of every disk; the files are sparse.
 const diskGiB = 40
 
-func (c *Cluster) disk(name string) string   { return c.path(filepath.Join(name, "disk.raw")) }
+func (c *Cluster) disk(name string) string { return c.path(filepath.Join(name, "disk.raw")) }
+
+// etcdDisk and share are the paths of further disks.
+func (c *Cluster) etcdDisk(name string) string { return c.path(filepath.Join(name, "etcd.raw")) }
+func (c *Cluster) share(name string) string    { return c.path(filepath.Join(name, "share.raw")) }
+
 func (c *Cluster) initrd(name string) string { return c.path(filepath.Join(name, "initrd.img")) }
 
 // configure gives a machine a config of a folder that "k8snode render" wrote.
@@ -33,6 +40,38 @@ func (c *Cluster) configure(name, rendered string) error {
 		return err
 	}
 	return writeInitrd(c.initrd(name), filepath.Join(c.opts.Image, images.InitrdFile), archive)
+}
+
+// moreDisks makes the disks that a machine has besides that of its system.
+func (c *Cluster) moreDisks(ctx context.Context, name string) ([]string, error) {
+	var disks []string
+	if c.opts.EtcdDiskGiB > 0 {
+		if err := empty(c.etcdDisk(name), c.opts.EtcdDiskGiB); err != nil {
+			return nil, err
+		}
+		disks = append(disks, c.etcdDisk(name))
+	}
+	if c.opts.ShareGiB > 0 {
+		share := c.share(name)
+		if err := empty(share, c.opts.ShareGiB); err != nil {
+			return nil, err
+		}
+		if _, err := kube.Run(exec.CommandContext(ctx, "mkfs.ext4", "-q", share), "mkfs.ext4"); err != nil {
+			return nil, err
+		}
+		disks = append(disks, share)
+	}
+	return disks, nil
+}
+
+// empty makes a disk that holds nothing, in place of one that did. The file stays
+// the same: a machine has it in its mount namespace.
+func empty(path string, gib int) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Truncate(int64(gib)<<30), file.Close())
 }
 
 // install writes the image to the beginning of a machine's disk, as the
@@ -62,8 +101,43 @@ func (c *Cluster) Wipe(ctx context.Context, names ...string) error {
 		if err := os.Remove(c.disk(name)); err != nil {
 			return fmt.Errorf("wiping machine %s: %w", name, err)
 		}
+		if c.opts.EtcdDiskGiB > 0 {
+			if err := empty(c.etcdDisk(name), c.opts.EtcdDiskGiB); err != nil {
+				return fmt.Errorf("wiping machine %s: %w", name, err)
+			}
+		}
 		if err := c.install(ctx, name); err != nil {
 			return fmt.Errorf("installing machine %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Rewrite changes the cluster document, and gives every machine the config that
+// k8snode renders of it with the flags. A machine takes it with its next install.
+func (c *Cluster) Rewrite(ctx context.Context, change func([]byte) []byte, flags ...string) error {
+	document, err := os.ReadFile(c.path("cluster.yaml"))
+	if err != nil {
+		return err
+	}
+	document = change(document)
+	spec, err := cluster.Parse("cluster.yaml", document)
+	if err != nil {
+		return err
+	}
+	c.Spec = spec
+	if err := os.WriteFile(c.path("cluster.yaml"), document, 0o600); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(c.path("rewritten")); err != nil {
+		return err
+	}
+	if err := c.k8snode(ctx, c.withSecrets(append([]string{"render", "--image", c.opts.Image, "--out", c.path("rewritten")}, flags...)...)...); err != nil {
+		return err
+	}
+	for _, name := range c.Nodes() {
+		if err := c.configure(name, "rewritten"); err != nil {
+			return fmt.Errorf("configuring machine %s: %w", name, err)
 		}
 	}
 	return nil

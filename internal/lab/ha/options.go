@@ -20,6 +20,11 @@ type Options struct {
 	Kernel string
 	// Change changes the cluster document before it is used; nil leaves it.
 	Change func(document []byte) []byte
+	// EtcdDiskGiB gives each machine a disk of its own for etcd, /dev/ubdb.
+	EtcdDiskGiB int
+	// ShareGiB gives each machine a disk with an ext4 file system that outlives
+	// [Cluster.Wipe], /dev/ubdc: what storage elsewhere is to a machine.
+	ShareGiB int
 	// Stall is how long nothing may happen before a wait is given up; 5 minutes
 	// by default.
 	Stall time.Duration

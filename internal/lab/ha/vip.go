@@ -7,16 +7,41 @@ import (
 	"time"
 )
 
-// VIPHolder is the name of the control plane that has the virtual address;
-// empty while none has. More than one is an error.
+// VIPHolder is the name of the control plane that has the virtual address of the
+// endpoint; empty while none has. More than one is an error.
 func (c *Cluster) VIPHolder(ctx context.Context) (string, error) {
+	return c.holder(ctx, c.Spec.Spec.Endpoint.VIP)
+}
+
+// Apart says which virtual addresses are not where that of the endpoint is: they
+// move together.
+func (c *Cluster) Apart(ctx context.Context) (string, error) {
+	at, err := c.VIPHolder(ctx)
+	if err != nil {
+		return "", err
+	}
+	var apart []string
+	for _, in := range c.Spec.Spec.HighAvailability.Instances {
+		vip, _, _ := strings.Cut(in.VIP, "/")
+		holder, err := c.holder(ctx, vip)
+		if err != nil {
+			return "", err
+		}
+		if holder != at {
+			apart = append(apart, fmt.Sprintf("%s is at %q", in.Name, holder))
+		}
+	}
+	return strings.Join(apart, ", "), nil
+}
+
+func (c *Cluster) holder(ctx context.Context, vip string) (string, error) {
 	var holders []string
 	running := c.running()
 	for _, name := range c.ControlPlanes() {
 		if _, on := running[name]; !on {
 			continue
 		}
-		out, err := c.Run(ctx, name, "ip -oneline address show to "+c.Spec.Spec.Endpoint.VIP)
+		out, err := c.Run(ctx, name, "ip -oneline address show to "+vip)
 		if err != nil {
 			return "", err
 		}
@@ -25,7 +50,7 @@ func (c *Cluster) VIPHolder(ctx context.Context) (string, error) {
 		}
 	}
 	if len(holders) > 1 {
-		return "", fmt.Errorf("the virtual address is at %s: all of them", strings.Join(holders, ", "))
+		return "", fmt.Errorf("the virtual address %s is at %s: all of them", vip, strings.Join(holders, ", "))
 	}
 	return strings.Join(holders, ""), nil
 }
@@ -45,7 +70,8 @@ func (c *Cluster) WaitVIP(ctx context.Context, notAt string) (holder string, too
 			return "it is at " + at, false, nil
 		}
 		holder, took = at, c.opts.Now().Sub(began)
-		return "", true, nil
+		apart, err := c.Apart(ctx)
+		return apart, err == nil && apart == "", err
 	})
 	if err == nil {
 		c.opts.Logger.Info("virtual address moved", "from", notAt, "to", holder, "took", took.Round(100*time.Millisecond))

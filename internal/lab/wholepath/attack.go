@@ -27,7 +27,7 @@ type attacker struct {
 // seed asks for a machine's install token from an address, as the boot loader
 // does; the zero address is the attacker's own.
 func (a attacker) seed(ctx context.Context, from netip.Addr, n cluster.Node) (status int, err error) {
-	url := fmt.Sprintf("http://%s:%d/seed/%s.cpio", a.spec.Address, a.spec.HTTPPort, strings.ReplaceAll(n.MAC, ":", "-"))
+	url := fmt.Sprintf("http://%s:%d/seed/machine.cpio?mac=%s", a.spec.Address, a.spec.HTTPPort, strings.ReplaceAll(n.MAC, ":", "-"))
 	return a.get(ctx, from, url)
 }
 

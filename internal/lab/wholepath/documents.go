@@ -25,7 +25,7 @@ type documents struct {
 	secrets    string
 	passphrase string
 	rendered   string
-	audit      string
+	data       string
 	serveLog   string
 	kubeconfig string
 	// kubectl is the path of the program.
@@ -45,7 +45,7 @@ func render(ctx context.Context, opts Options, manifest images.Manifest) (docume
 		secrets:    filepath.Join(opts.Dir, "secrets.age"),
 		passphrase: filepath.Join(opts.Dir, "passphrase"),
 		rendered:   filepath.Join(opts.Dir, "rendered"),
-		audit:      filepath.Join(opts.Dir, "audit.jsonl"),
+		data:       filepath.Join(opts.Dir, "data"),
 		serveLog:   filepath.Join(opts.Dir, serveLog),
 		kubeconfig: filepath.Join(opts.Dir, "admin.conf"),
 	}

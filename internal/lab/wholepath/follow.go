@@ -13,8 +13,8 @@ import (
 // phases of a machine's way, in order.
 func phases() []api.Phase {
 	return []api.Phase{
-		api.PhaseClosed, api.PhaseArmed, api.PhaseInstalling, api.PhaseInstalled,
-		api.PhaseConfigured, api.PhaseBooted, api.PhaseReady,
+		api.PhaseRegistered, api.PhaseArmed, api.PhaseInstalling, api.PhaseInstalled,
+		api.PhaseConfiguring, api.PhaseBootstrapping, api.PhaseReady,
 	}
 }
 
@@ -54,7 +54,7 @@ func (f *follower) observe(at time.Time, nodes []admin.Node) (news []string, err
 			return news, fmt.Errorf("node %s is in phase %q, which nobody knows", n.Name, n.Phase)
 		}
 		for _, p := range phases()[:reached+1] {
-			if _, seen := times.Reached[p]; !seen && p != api.PhaseClosed && p != api.PhaseArmed {
+			if _, seen := times.Reached[p]; !seen && p != api.PhaseRegistered && p != api.PhaseArmed {
 				times.Reached[p] = at
 			}
 		}

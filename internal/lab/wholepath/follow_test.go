@@ -39,8 +39,8 @@ func TestFollower(t *testing.T) {
 		{30, []admin.Node{{Name: "cp1", Phase: api.PhaseInstalling, Step: "write", Done: 29, Total: 100}, {Name: "stranger", Phase: "?"}}, []string{"cp1 installing write 20 %"}},
 		{31, []admin.Node{{Name: "cp1", Phase: api.PhaseInstalling, Step: "write", Done: 28, Total: 100}}, nil},
 		// Two phases between two observations.
-		{90, []admin.Node{{Name: "cp1", Phase: api.PhaseConfigured}}, []string{"cp1 configured"}},
-		{200, []admin.Node{{Name: "cp1", Phase: api.PhaseReady}, {Name: "w1", Phase: api.PhaseBooted}}, []string{"cp1 ready", "w1 booted"}},
+		{90, []admin.Node{{Name: "cp1", Phase: api.PhaseConfiguring}}, []string{"cp1 configuring"}},
+		{200, []admin.Node{{Name: "cp1", Phase: api.PhaseReady}, {Name: "w1", Phase: api.PhaseBootstrapping}}, []string{"cp1 ready", "w1 bootstrapping"}},
 	} {
 		news, err := f.Observe(at(o.seconds), o.nodes)
 		if err != nil {
@@ -53,7 +53,7 @@ func TestFollower(t *testing.T) {
 			t.Errorf("done after %d s", o.seconds)
 		}
 	}
-	if got, want := f.Summary(), "cp1 ready, w1 booted"; got != want {
+	if got, want := f.Summary(), "cp1 ready, w1 bootstrapping"; got != want {
 		t.Errorf("got summary %q, want %q", got, want)
 	}
 	if _, err := f.Observe(at(300), []admin.Node{{Name: "w1", Phase: api.PhaseReady}}); err != nil {
@@ -64,12 +64,12 @@ func TestFollower(t *testing.T) {
 	}
 	want := []wholepath.NodeTimes{
 		{Name: "cp1", PoweredOn: powerOn, Reached: map[api.Phase]time.Time{
-			api.PhaseInstalling: at(30), api.PhaseInstalled: at(90), api.PhaseConfigured: at(90),
-			api.PhaseBooted: at(200), api.PhaseReady: at(200),
+			api.PhaseInstalling: at(30), api.PhaseInstalled: at(90), api.PhaseConfiguring: at(90),
+			api.PhaseBootstrapping: at(200), api.PhaseReady: at(200),
 		}},
 		{Name: "w1", PoweredOn: powerOn, Reached: map[api.Phase]time.Time{
-			api.PhaseInstalling: at(200), api.PhaseInstalled: at(200), api.PhaseConfigured: at(200),
-			api.PhaseBooted: at(200), api.PhaseReady: at(300),
+			api.PhaseInstalling: at(200), api.PhaseInstalled: at(200), api.PhaseConfiguring: at(200),
+			api.PhaseBootstrapping: at(200), api.PhaseReady: at(300),
 		}},
 	}
 	if diff := cmp.Diff(want, f.Times()); diff != "" {
@@ -105,8 +105,8 @@ func TestTimelineTable(t *testing.T) {
 		},
 		Nodes: []wholepath.NodeTimes{
 			{Name: "cp1", PoweredOn: powerOn, Reached: map[api.Phase]time.Time{
-				api.PhaseInstalling: at(35), api.PhaseInstalled: at(90), api.PhaseConfigured: at(150),
-				api.PhaseBooted: at(200), api.PhaseReady: at(701),
+				api.PhaseInstalling: at(35), api.PhaseInstalled: at(90), api.PhaseConfiguring: at(150),
+				api.PhaseBootstrapping: at(200), api.PhaseReady: at(701),
 			}},
 			{Name: "w1", PoweredOn: powerOn, Reached: map[api.Phase]time.Time{api.PhaseInstalling: at(40)}},
 		},

@@ -13,7 +13,7 @@ import (
 // window, and that a window is for its machine only.
 func refuseThenArm(ctx context.Context, k8snode tool, stranger attacker) error {
 	nodes := k8snode.docs.spec.Spec.Nodes
-	if err := expectPhase(ctx, k8snode, api.PhaseClosed); err != nil {
+	if err := expectPhase(ctx, k8snode, api.PhaseRegistered); err != nil {
 		return err
 	}
 	status, err := stranger.config(ctx)

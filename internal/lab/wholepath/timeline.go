@@ -48,9 +48,9 @@ func steps() []step {
 	return []step{
 		{"power on to install plan (PXE)", "", api.PhaseInstalling},
 		{"image to disk", api.PhaseInstalling, api.PhaseInstalled},
-		{"first boot to config", api.PhaseInstalled, api.PhaseConfigured},
-		{"config to running system", api.PhaseConfigured, api.PhaseBooted},
-		{"kubeadm", api.PhaseBooted, api.PhaseReady},
+		{"first boot to config", api.PhaseInstalled, api.PhaseConfiguring},
+		{"config to running system", api.PhaseConfiguring, api.PhaseBootstrapping},
+		{"kubeadm", api.PhaseBootstrapping, api.PhaseReady},
 		{"power on to ready", "", api.PhaseReady},
 	}
 }

@@ -43,7 +43,7 @@ func (t tool) render(ctx context.Context, image string) error {
 // serveArgs start the server.
 func (t tool) serveArgs(image, bridge string) []string {
 	args := append([]string{"serve"}, t.docs.secretArgs()...)
-	return append(args, "--image", image, "--interface", bridge, "--socket", t.socket, "--audit", t.docs.audit, "--new-cluster")
+	return append(args, "--image", image, "--interface", bridge, "--socket", t.socket, "--data", t.docs.data, "--new-cluster")
 }
 
 // nodes asks the server for its nodes.

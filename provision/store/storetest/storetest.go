@@ -36,11 +36,14 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	t.Run("values are the caller's own", func(t *testing.T) { isolated(t, open(t)) })
 	t.Run("every field is kept", func(t *testing.T) { fields(t, open(t)) })
 	t.Run("changes at the same time are all kept", func(t *testing.T) { concurrent(t, open(t)) })
+	t.Run("one node", func(t *testing.T) { oneNode(t, open(t)) })
+	t.Run("the first config of an install is kept", func(t *testing.T) { kept(t, open(t)) })
+	t.Run("one config of many at the same time", func(t *testing.T) { keptConcurrently(t, open(t)) })
 	t.Run("an install", func(t *testing.T) { install(t, open(t)) })
 }
 
 func closed(name string) store.Node {
-	return store.Node{Name: name, Phase: api.PhaseClosed, Reached: api.PhaseClosed}
+	return store.Node{Name: name, Phase: api.PhaseRegistered, Reached: api.PhaseRegistered}
 }
 
 func add(t *testing.T, s store.Store, names ...string) {
@@ -117,7 +120,7 @@ func fields(t *testing.T, s store.Store) {
 	at := func(sec int) time.Time { return time.Date(2026, 3, 1, 12, 0, sec, 123456789, time.UTC) }
 	full := store.Node{
 		Name: "a", Phase: api.PhaseFailed, Reached: api.PhaseInstalled,
-		Window:      store.Window{InstallID: "id", Opened: at(1), Until: at(2), Plans: 3, Held: true},
+		Window:      store.Window{InstallID: "id", Image: "i", Machine: "m", Opened: at(1), Until: at(2), Plans: 3, Held: true},
 		Install:     store.Credential{SHA256: "i", InstallID: "id", Expires: at(3)},
 		Config:      store.Credential{SHA256: "c", InstallID: "id", Expires: at(4)},
 		Report:      store.Credential{SHA256: "r", InstallID: "id", Expires: at(5)},
@@ -135,6 +138,86 @@ func fields(t *testing.T, s store.Store) {
 		t.Errorf("Update (-want +got):\n%s", diff)
 	}
 	want(t, s, full)
+}
+
+func oneNode(t *testing.T, s store.Store) {
+	add(t, s, "a", "b")
+	if n, err := s.Node(context.Background(), "b"); err != nil || n.Name != "b" {
+		t.Errorf("Node: %+v, %v", n, err)
+	}
+	if _, err := s.Node(context.Background(), "c"); !errors.Is(err, store.ErrUnknownNode) {
+		t.Errorf("Node that is not there: %v, want store.ErrUnknownNode", err)
+	}
+}
+
+func kept(t *testing.T, s store.Store) {
+	ctx := context.Background()
+	add(t, s, "a", "b")
+	at := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+	wantKept := func(name string, want store.Sealed) {
+		t.Helper()
+		got, err := s.Kept(ctx, name)
+		if err != nil {
+			t.Fatalf("Kept: %v", err)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("Kept of %s (-want +got):\n%s", name, diff)
+		}
+	}
+	keep := func(name string, config, want store.Sealed) {
+		t.Helper()
+		got, err := s.Keep(ctx, name, config)
+		if err != nil {
+			t.Fatalf("Keep: %v", err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Keep for %s (-want +got):\n%s", name, diff)
+		}
+		wantKept(name, want)
+	}
+	first := store.Sealed{InstallID: "1", Report: "r", Until: at.Add(time.Hour), Box: []byte{0, 1, 255}}
+	second := store.Sealed{InstallID: "1", Report: "s", Until: at.Add(time.Hour), Box: []byte{2}}
+	next := store.Sealed{InstallID: "2", Report: "t", Until: at.Add(2 * time.Hour), Box: []byte{3}}
+	wantKept("a", store.Sealed{})
+	keep("a", first, first)
+	keep("a", second, first)
+	keep("b", next, next)
+	keep("a", next, next)
+	for _, name := range []string{"a", "a", "not there"} {
+		if err := s.Forget(ctx, name); err != nil {
+			t.Errorf("Forget %s: %v", name, err)
+		}
+	}
+	wantKept("a", store.Sealed{})
+	wantKept("b", next)
+	keep("a", first, first)
+	if err := s.Expire(ctx, at.Add(time.Hour)); err != nil {
+		t.Errorf("Expire: %v", err)
+	}
+	wantKept("a", store.Sealed{})
+	wantKept("b", next)
+}
+
+func keptConcurrently(t *testing.T, s store.Store) {
+	add(t, s, "a")
+	const many = 20
+	got := make([]store.Sealed, many)
+	var wg sync.WaitGroup
+	for i := range many {
+		wg.Go(func() {
+			var err error
+			got[i], err = s.Keep(context.Background(), "a", store.Sealed{InstallID: "1", Box: []byte{byte(i)}})
+			if err != nil {
+				t.Errorf("Keep: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, sealed := range got {
+		if diff := cmp.Diff(got[0], sealed); diff != "" {
+			t.Fatalf("two configs of one install:\n%s", diff)
+		}
+	}
 }
 
 func concurrent(t *testing.T, s store.Store) {
@@ -179,7 +262,7 @@ func install(t *testing.T, s store.Store) {
 	}
 	_, err = gate.Arm(ctx, "a", "image", now.Add(time.Hour))
 	must("Arm", err)
-	token, err := gate.Seed(ctx, "a", here)
+	token, err := gate.Seed(ctx, "a", "52:54:00:00:00:01 uuid", here)
 	must("Seed", err)
 	_, configToken, err := gate.Plan(ctx, token, here)
 	must("Plan", err)
@@ -187,17 +270,25 @@ func install(t *testing.T, s store.Store) {
 	must("Report installed", err)
 	claim, err := gate.Claim(ctx, configToken, here)
 	must("Claim", err)
-	reportToken, err := gate.MintReport(ctx, claim)
-	must("MintReport", err)
-	_, err = gate.Delivered(ctx, claim, "digest")
-	must("Delivered", err)
+	var reportToken string
+	config, err := gate.Render(ctx, claim, configToken, func(report string) ([]byte, error) {
+		reportToken = report
+		return []byte("config with " + report), nil
+	})
+	must("Render", err)
+	again, err := gate.Render(ctx, claim, configToken, func(report string) ([]byte, error) { return []byte("another"), nil })
+	must("Render again", err)
+	if string(again.Body) != string(config.Body) {
+		t.Errorf("two configs of one install: %q, %q", config.Body, again.Body)
+	}
+	must("Delivered", gate.Delivered(ctx, claim, config))
 	if _, err := gate.Claim(ctx, configToken, there); !errors.Is(err, store.ErrRefused) {
 		t.Errorf("Claim from another address: %v, want store.ErrRefused", err)
 	}
 	n, before, err := gate.Report(ctx, reportToken, here, api.Report{Phase: api.PhaseReady})
 	must("Report ready", err)
 	got := fmt.Sprintln(before, n.Phase, n.Refused, n.LastRefusal.Reason, n.Delivery.Burned, n.Open(now))
-	const state = "configured ready 1 the config was fetched by 192.0.2.1 before true false\n"
+	const state = "configuring ready 1 the config was fetched by 192.0.2.1 before true false\n"
 	if got != state {
 		t.Errorf("after the install: %s, want %s", got, state)
 	}

@@ -1,0 +1,65 @@
+package provision
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/library"
+)
+
+func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, id, name string) {
+	image, err := s.opts.Images.Image(id)
+	if errors.Is(err, library.ErrUnknown) {
+		http.NotFound(w, r)
+		return
+	}
+	if err != nil {
+		s.artifactError(w, name, err)
+		return
+	}
+	a, ok := image.Manifest.Artifact(name)
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	f, err := openArtifact(image, a)
+	if err != nil {
+		s.artifactError(w, name, err)
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && (info.Size() != a.Size || !info.Mode().IsRegular()) {
+		err = fmt.Errorf("it is not the file of the manifest: %d bytes, mode %v", info.Size(), info.Mode())
+	}
+	if err != nil {
+		s.artifactError(w, name, err)
+		return
+	}
+	h := w.Header()
+	h.Set("ETag", `"`+a.SHA256+`"`)
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	// No modification time: the digest alone decides what is current.
+	http.ServeContent(w, r, "", time.Time{}, f)
+}
+
+// openArtifact opens a file of an image through a root, so that not even a
+// symbolic link in the folder leads out of it.
+func openArtifact(image library.Image, a images.Artifact) (*os.File, error) {
+	root, err := os.OpenRoot(image.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Open(a.Path)
+}
+
+func (s *Server) artifactError(w http.ResponseWriter, name string, err error) {
+	s.log.Error("artifact not served", "path", name, "error", err)
+	http.Error(w, "not available", http.StatusServiceUnavailable)
+}

@@ -47,6 +47,14 @@ func kubeadmFiles(n node) ([]File, error) {
 		file(agentnode.JoinConfig, 0o600, string(join)),
 		file("/etc/systemd/logind.conf.d/10-k8snode.conf", 0o644, logind),
 	}
+	if proxied(n) {
+		patch, err := execute("kubeproxydaemonset.yaml.tmpl", nil)
+		if err != nil {
+			return nil, err
+		}
+		// Before those of the document, which sort after it.
+		files = append(files, file(path.Join(patchesDir, "kubeproxydaemonset+strategic.yaml"), 0o600, patch))
+	}
 	for i, p := range n.spec.Kubernetes.Patches {
 		name := fmt.Sprintf("%s%d+%s.yaml", p.Target, i, p.Type)
 		files = append(files, file(path.Join(patchesDir, name), 0o600, p.Patch))
@@ -125,8 +133,13 @@ func joinDocument(n node) joinConfiguration {
 	return d
 }
 
+// proxied reports whether kubeadm may apply kube-proxy from this node.
+func proxied(n node) bool {
+	return n.controlPlane() && n.spec.Kubernetes.Proxy.Mode != cluster.ProxyNone
+}
+
 func patchesOf(n node) *patches {
-	if len(n.spec.Kubernetes.Patches) == 0 {
+	if len(n.spec.Kubernetes.Patches) == 0 && !proxied(n) {
 		return nil
 	}
 	return &patches{patchesDir}

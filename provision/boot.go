@@ -123,7 +123,7 @@ func (s *Server) serveScript(w http.ResponseWriter, r *http.Request) {
 	case ok:
 		body, err = s.installScript(m, n.Window.Image)
 	case n.Window.Held && n.Open(s.opts.Now()):
-		body, err = s.waitScript(m.Name, reason, "release it: k8snode arm "+m.Name)
+		body, err = s.waitScript(m.Name, reason, "let it go on: k8snode release "+m.Name)
 	default:
 		body, err = s.localScript(m, reason)
 	}

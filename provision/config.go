@@ -36,7 +36,7 @@ func (s *Server) serveConfig(w http.ResponseWriter, r *http.Request) {
 	// Recorded before the first byte leaves, so that nothing leaves without a
 	// record.
 	event := audit.Event{Node: req.m.Name, Address: req.from, Action: action, Result: "granted", Detail: "sha256 " + sha256}
-	if err := s.opts.Audit.Record(event); err != nil {
+	if err := s.Audit(event); err != nil {
 		s.deny(w, req.m.Name, req.from, action, err)
 		return
 	}

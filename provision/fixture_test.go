@@ -370,3 +370,12 @@ func (b *breakable) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// run serves until ctx is done.
+func run(ctx context.Context, opts provision.Options) error {
+	s, err := provision.New(ctx, opts)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}

@@ -100,7 +100,7 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := s.plan(req.m, image.Manifest, token)
 	if err == nil {
-		err = s.opts.Audit.Record(audit.Event{
+		err = s.Audit(audit.Event{
 			Node: n.Name, Address: req.from, Action: action, Result: "granted",
 			Detail: "image " + n.Window.Image,
 		})
@@ -157,13 +157,16 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request) {
 	}
 	n, before, err := s.gate.Report(r.Context(), req.token, req.from, report)
 	if err == nil && n.Phase != before {
-		err = s.opts.Audit.Record(audit.Event{
+		err = s.Audit(audit.Event{
 			Node: n.Name, Address: req.from, Action: action, Result: "recorded", Detail: "phase " + string(n.Phase),
 		})
 	}
 	if err != nil {
 		s.deny(w, req.m.Name, req.from, action, err)
 		return
+	}
+	if n.Phase != before {
+		s.observer.Reached(n.Phase)
 	}
 	if n.Delivery.Burned {
 		s.forget(r.Context(), n.Name)

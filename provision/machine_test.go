@@ -2,6 +2,7 @@ package provision_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/k8snode/k8snode/provision"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/store"
 )
 
 func TestPlan(t *testing.T) {
@@ -226,5 +228,15 @@ func TestTooManyInstallsHold(t *testing.T) {
 	got := f.from(addrA, "GET", f.boot.URL+scriptURL, "", "")
 	if !strings.Contains(got.body, "echo k8snode: a: held: too many installs in one window\n") {
 		t.Errorf("script of a held node:\n%s", got.body)
+	}
+	if n, err := f.srv.Release(t.Context(), "a"); err != nil || n.Held {
+		t.Fatalf("released: %+v, %v", n, err)
+	}
+	f.plan(f.seed().Token)
+	if n, err := f.srv.Hold(t.Context(), "a", "otto holds it"); err != nil || !n.Held || n.HeldFor != "otto holds it" {
+		t.Fatalf("held: %+v, %v", n, err)
+	}
+	if _, err := f.srv.Hold(t.Context(), "none", ""); !errors.Is(err, store.ErrUnknownNode) {
+		t.Errorf("holding an unknown node: %v", err)
 	}
 }

@@ -18,7 +18,10 @@ var _ admin.Backend = (*Server)(nil)
 
 // AdminHandler serves the operator's API. It has no authentication of its own
 // and belongs behind [admin.Listen].
-func (s *Server) AdminHandler() http.Handler { return admin.NewHandler(s, operatorImages{s}) }
+func (s *Server) AdminHandler() http.Handler { return admin.NewHandler(s, s.OperatorImages()) }
+
+// OperatorImages are the images as operators see and change them.
+func (s *Server) OperatorImages() admin.Library { return operatorImages{s} }
 
 // Nodes returns what an operator sees, in the order of the inventory.
 func (s *Server) Nodes(ctx context.Context) ([]admin.Node, error) {
@@ -66,7 +69,7 @@ func (s *Server) Arm(ctx context.Context, node string, window time.Duration) (ad
 		return admin.Node{}, fmt.Errorf("arming node %q: %w", node, err)
 	}
 	until := s.opts.Now().Add(window)
-	if err := s.opts.Audit.Record(audit.Event{
+	if err := s.Audit(audit.Event{
 		Node: node, Action: "arm", Result: "asked", Detail: "until " + until.UTC().Format(time.RFC3339),
 	}); err != nil {
 		return admin.Node{}, err
@@ -109,13 +112,42 @@ func (s *Server) Disarm(ctx context.Context, node string) (admin.Node, error) {
 	return s.view(m, n), nil
 }
 
+// Hold keeps a node from installing while its window stays open.
+func (s *Server) Hold(ctx context.Context, node, why string) (admin.Node, error) {
+	return s.change(node, "hold", why, func() (store.Node, error) { return s.gate.Hold(ctx, node, why) })
+}
+
+// Release lets a held node install again, in the window that is open.
+func (s *Server) Release(ctx context.Context, node string) (admin.Node, error) {
+	return s.change(node, "release", "", func() (store.Node, error) { return s.gate.Release(ctx, node) })
+}
+
+// change does something to a node, after a record that it was asked for.
+func (s *Server) change(node, action, detail string, do func() (store.Node, error)) (admin.Node, error) {
+	m, ok := s.inventory.Name(node)
+	if !ok {
+		return admin.Node{}, fmt.Errorf("%s of node %q: %w", action, node, store.ErrUnknownNode)
+	}
+	if err := s.Audit(audit.Event{Node: node, Action: action, Result: "asked", Detail: detail}); err != nil {
+		return admin.Node{}, err
+	}
+	n, err := do()
+	if err != nil {
+		s.failed(node, netip.Addr{}, action, err)
+		return admin.Node{}, err
+	}
+	s.record(audit.Event{Node: node, Action: action, Result: "granted"})
+	s.log.Info("node changed", "node", node, "action", action)
+	return s.view(m, n), nil
+}
+
 func (s *Server) view(m inventory.Machine, n store.Node) admin.Node {
 	now := s.opts.Now()
 	v := admin.Node{
 		Name: m.Name, MAC: m.HardwareAddr().String(), Address: m.Address.String(), Role: m.Role,
 		Phase: n.PhaseAt(now), Step: n.Last.Step, Done: n.Last.Done, Total: n.Last.Total,
 		Message: n.Last.Message, LastReport: n.LastReport,
-		WindowEnd: n.Window.Until, Open: n.Open(now), Held: n.Window.Held,
+		WindowEnd: n.Window.Until, Open: n.Open(now), Held: n.Window.Held, HeldFor: n.Window.Why,
 		Refused: n.Refused,
 	}
 	if n.Refused > 0 {

@@ -98,7 +98,7 @@ func (o operatorImages) Remove(ctx context.Context, id string) error {
 // audited does something to an image, after a record that it was asked for.
 func (o operatorImages) audited(action, id string, do func() error) error {
 	event := audit.Event{Action: action, Result: "asked", Detail: "image " + id}
-	if err := o.s.opts.Audit.Record(event); err != nil {
+	if err := o.s.Audit(event); err != nil {
 		return err
 	}
 	if err := do(); err != nil {

@@ -50,7 +50,7 @@ func (s *Server) serveRenew(w http.ResponseWriter, r *http.Request) {
 	}
 	answer, err := s.opts.Renew(r.Context(), m.Name, request)
 	if err == nil {
-		err = s.opts.Audit.Record(audit.Event{
+		err = s.Audit(audit.Event{
 			Node: m.Name, Address: from, Action: action, Result: "granted",
 			Detail: strings.Join(slices.Sorted(maps.Keys(answer.Certificates)), " "),
 		})

@@ -21,7 +21,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/k8snode/k8snode/provision"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
 )
@@ -93,7 +92,7 @@ func TestRenew(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- provision.Run(ctx, opts) }()
+	go func() { done <- run(ctx, opts) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

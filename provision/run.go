@@ -23,13 +23,12 @@ const stopTimeout = 5 * time.Second
 // forgotten.
 const sweepEvery = time.Minute
 
-// Run serves until ctx is done, or until a part of the server fails.
-func Run(ctx context.Context, opts Options) error {
-	s, err := New(ctx, opts)
-	if err != nil {
-		return err
-	}
-	return s.Run(ctx)
+// A Side is a handler with a listener of its own, beside those of [Options].
+type Side struct {
+	// Name is for the log and for errors, Listen is host:port.
+	Name, Listen string
+	Handler      http.Handler
+	TLS          *tls.Config
 }
 
 // part is one listener: serve returns when ctx is done.
@@ -42,8 +41,8 @@ type part struct {
 
 // Run opens every socket, and serves once all of them are open. It returns nil
 // when ctx was done and everything has ended.
-func (s *Server) Run(ctx context.Context) error {
-	parts, err := s.listen(ctx)
+func (s *Server) Run(ctx context.Context, sides ...Side) error {
+	parts, err := s.listen(ctx, sides)
 	if err != nil {
 		return err
 	}
@@ -83,7 +82,7 @@ func (s *Server) sweep(ctx context.Context) {
 }
 
 // listen opens the sockets of the parts that are switched on.
-func (s *Server) listen(ctx context.Context) (parts []part, err error) {
+func (s *Server) listen(ctx context.Context, sides []Side) (parts []part, err error) {
 	defer func() {
 		if err != nil {
 			for _, p := range parts {
@@ -104,7 +103,14 @@ func (s *Server) listen(ctx context.Context) (parts []part, err error) {
 		if err != nil {
 			return parts, fmt.Errorf("listening for machines: %w", err)
 		}
-		parts = append(parts, s.httpPart("https", tls.NewListener(l, s.tlsConfig()), s.apiServer(s.MachineHandler())))
+		parts = append(parts, s.httpPart("https", tls.NewListener(l, s.tlsConfig()), s.apiServer(s.observer.Machine(s.MachineHandler()))))
+	}
+	for _, side := range sides {
+		l, err := lc.Listen(ctx, "tcp", side.Listen)
+		if err != nil {
+			return parts, fmt.Errorf("listening for %s: %w", side.Name, err)
+		}
+		parts = append(parts, s.httpPart(side.Name, tls.NewListener(l, side.TLS), s.apiServer(side.Handler)))
 	}
 	if path := s.opts.AdminSocket; path != "" {
 		l, err := admin.Listen(path)
@@ -161,7 +167,7 @@ func (s *Server) httpPart(name string, l net.Listener, srv *http.Server) part {
 
 // bootServer has no write timeout: an image on a slow network takes its time.
 func (s *Server) bootServer() *http.Server {
-	srv := s.apiServer(s.BootHandler())
+	srv := s.apiServer(s.observer.Boot(s.BootHandler()))
 	srv.WriteTimeout = 0
 	return srv
 }

@@ -123,7 +123,7 @@ func TestEndToEnd(t *testing.T) {
 
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- provision.Run(ctx, opts) }()
+	go func() { ended <- run(ctx, opts) }()
 	operator := admin.NewClient(opts.AdminSocket)
 	waitFor(t, func() error { _, err := operator.Nodes(ctx); return err })
 
@@ -261,7 +261,7 @@ func TestRunRefusesAndLeavesNothingOpen(t *testing.T) {
 	opts := options(t)
 	opts.HTTPListen = freePort(t, "tcp")
 	opts.TLSListen = taken.Addr().String()
-	if err := provision.Run(context.Background(), opts); err == nil || !strings.HasPrefix(err.Error(), "listening for machines: ") {
+	if err := run(context.Background(), opts); err == nil || !strings.HasPrefix(err.Error(), "listening for machines: ") {
 		t.Errorf("port in use: %v", err)
 	}
 	l, err := net.Listen("tcp4", opts.HTTPListen)
@@ -271,7 +271,7 @@ func TestRunRefusesAndLeavesNothingOpen(t *testing.T) {
 	l.Close()
 
 	opts = options(t)
-	if err := provision.Run(context.Background(), opts); err == nil || err.Error() != "starting the provisioning server: every part is off" {
+	if err := run(context.Background(), opts); err == nil || err.Error() != "starting the provisioning server: every part is off" {
 		t.Errorf("nothing to serve: %v", err)
 	}
 }

@@ -40,7 +40,7 @@ func (s *Server) serveSeed(w http.ResponseWriter, r *http.Request) {
 		body, err = s.seed(m, token)
 	}
 	if err == nil {
-		err = s.opts.Audit.Record(audit.Event{Node: m.Name, Address: from, Action: "seed", Result: "granted", Detail: facts.IDs()})
+		err = s.Audit(audit.Event{Node: m.Name, Address: from, Action: "seed", Result: "granted", Detail: facts.IDs()})
 	}
 	if err != nil {
 		s.failed(m.Name, from, "seed", err)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
 	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/library"
@@ -22,7 +23,30 @@ type Server struct {
 	gate      *store.Gate
 	inventory *inventory.Inventory
 	strangers inventory.Sightings
+	observer  Observer
 }
+
+// An Observer is told what the server does, to count it.
+type Observer interface {
+	// Boot and Machine go around the handlers of boot loaders and of machines.
+	Boot(h http.Handler) http.Handler
+	Machine(h http.Handler) http.Handler
+	// Audited is told each event that is on record, Reached each phase that a
+	// node was not in before.
+	Audited(e audit.Event)
+	Reached(p api.Phase)
+}
+
+// blind is the observer of a server that is not observed.
+type blind struct{}
+
+func (blind) Boot(h http.Handler) http.Handler    { return h }
+func (blind) Machine(h http.Handler) http.Handler { return h }
+func (blind) Audited(audit.Event)                 {}
+func (blind) Reached(api.Phase)                   {}
+
+// Observe makes the server tell o what it does. It is for before [Server.Run].
+func (s *Server) Observe(o Observer) { s.observer = o }
 
 // New checks opts and returns a server; it listens nowhere yet.
 func New(ctx context.Context, opts Options) (*Server, error) {
@@ -30,7 +54,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checking the options of the provisioning server: %w", err)
 	}
-	s := &Server{opts: opts, log: opts.Logger, store: opts.Store, inventory: machines}
+	s := &Server{opts: opts, log: opts.Logger, store: opts.Store, inventory: machines, observer: blind{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -108,10 +132,20 @@ func (s *Server) failed(node string, from netip.Addr, action string, err error) 
 	s.record(audit.Event{Node: node, Address: from, Action: action, Result: "failed"})
 }
 
+// Audit records what must be on record before it happens. An operator's side
+// records its own events by it.
+func (s *Server) Audit(e audit.Event) error {
+	if err := s.opts.Audit.Record(e); err != nil {
+		return err
+	}
+	s.observer.Audited(e)
+	return nil
+}
+
 // record audits what nothing depends on. What is handed out is recorded first,
 // by a call whose error is heeded.
 func (s *Server) record(e audit.Event) {
-	if err := s.opts.Audit.Record(e); err != nil {
+	if err := s.Audit(e); err != nil {
 		s.log.Error("event not audited", "node", e.Node, "action", e.Action, "result", e.Result, "error", err)
 	}
 }

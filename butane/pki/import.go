@@ -85,6 +85,8 @@ type Authority struct {
 	Algorithm string    `json:"algorithm"`
 	NotBefore time.Time `json:"notBefore"`
 	NotAfter  time.Time `json:"notAfter"`
+	// Certificate is PEM.
+	Certificate string `json:"certificate"`
 }
 
 // Authorities lists those of the bundle, without their keys.
@@ -102,6 +104,8 @@ func (b Bundle) Authorities() ([]Authority, error) {
 			Algorithm: cert.PublicKeyAlgorithm.String(),
 			NotBefore: cert.NotBefore.UTC(),
 			NotAfter:  cert.NotAfter.UTC(),
+
+			Certificate: a.pair.Certificate,
 		})
 	}
 	return all, nil

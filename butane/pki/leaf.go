@@ -89,6 +89,25 @@ func (b Bundle) ProvisionServer(address netip.Addr, opts Options) (KeyPair, erro
 	}, opts)
 }
 
+// A Site is where operators reach the provisioning server.
+type Site struct {
+	Names     []string
+	Addresses []netip.Addr
+}
+
+// OperatorSite signs the certificate of the operators' site, by the authority
+// that machines trust for the provisioning server.
+func (b Bundle) OperatorSite(site Site, opts Options) (KeyPair, error) {
+	return leaf(b.Provision, profile{
+		commonName:    "k8snode-operators",
+		usages:        []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		dnsNames:      site.Names,
+		addresses:     site.Addresses,
+		backdate:      backdate,
+		defaultLength: DefaultLeafValidity,
+	}, opts)
+}
+
 func etcdMember(host Host) profile {
 	return profile{
 		commonName: host.Name,

@@ -56,6 +56,7 @@ func K8snode() Rules {
 			{"provision/store/boltstore", []string{"provision/api", "provision/store"}, "a store in a file"},
 			{"provision/store/etcdstore", []string{"provision/api", "provision/store"}, "a store for several servers"},
 			{"provision/store/storetest", []string{"provision/api", "provision/store"}, "the behaviour test of every store"},
+			{"provision/site", []string{"provision/access", "provision/admin", "provision/audit", "provision/metrics", "provision/ui"}, "the operators' side, put together"},
 			{"provision/ui", []string{"provision/access", "provision/admin", "provision/api", "provision/audit", "provision/store"}, "shows what operators see, to those whom the guard lets in"},
 
 			// On the machine.

@@ -85,7 +85,7 @@ imaged again.
 	root.AddCommand(
 		newLock(env), newFetch(env), newPlan(env), newBake(env), newVerify(env), newBoot(env),
 		newInit(env), newSecrets(env), newValidate(env), newDiff(env), newRender(env), newServe(env),
-		newPublish(env), newImages(env), newArm(env), newDisarm(env), newNodes(env), newNode(env), newDoctor(env), newKubeconfig(env),
+		newPublish(env), newImages(env), newArm(env), newDisarm(env), newHold(env), newRelease(env), newToken(env), newNodes(env), newNode(env), newDoctor(env), newKubeconfig(env),
 	)
 	// Cobra would add its own at the end, behind the checks.
 	root.SetHelpCommand(newHelp(root))
@@ -136,7 +136,12 @@ func checkArgs(cmd *cobra.Command) {
 		check = noArgs
 	}
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
+		err := check(cmd, args)
+		if err == nil {
+			// Cobra checks them as well, but later, and not as a mistake of usage.
+			err = cmd.ValidateFlagGroups()
+		}
+		if err != nil {
 			return &usageError{err.Error(), seeHelp(cmd)}
 		}
 		return nil

@@ -16,7 +16,8 @@ import (
 const watchEvery = time.Second
 
 func newNodes(env Env) *cobra.Command {
-	var socket, output string
+	var server clientFlags
+	var output string
 	var watch, unknown bool
 	cmd := &cobra.Command{
 		Use:   "nodes",
@@ -32,13 +33,17 @@ well, until interrupted: as further lines of the table, or as further documents.
 			if err != nil {
 				return err
 			}
-			if unknown {
-				return printStrangers(cmd.Context(), env.Stdout, socket, output)
+			ctx := cmd.Context()
+			client, err := server.open()
+			if err != nil {
+				return err
 			}
-			ctx, client := cmd.Context(), admin.NewClient(socket)
+			if unknown {
+				return printStrangers(ctx, env.Stdout, server, client, output)
+			}
 			nodes, err := client.Nodes(ctx)
 			if err != nil {
-				return reached(socket, err)
+				return server.reached(err)
 			}
 			if err := printer.print(nodes); err != nil || !watch {
 				return err
@@ -46,7 +51,7 @@ well, until interrupted: as further lines of the table, or as further documents.
 			return watchNodes(ctx, client, nodes, printer)
 		},
 	}
-	addSocket(cmd, &socket)
+	server.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
 	cmd.Flags().BoolVar(&unknown, "unknown", false, "show the machines that asked and are no nodes, instead")
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "go on, and show what changes")

@@ -2,10 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,15 +10,8 @@ import (
 	"github.com/k8snode/k8snode/provision/admin"
 )
 
-// defaultSocket is where serve listens for the operator.
-const defaultSocket = "run/k8snode.sock"
-
-func addSocket(cmd *cobra.Command, socket *string) {
-	cmd.Flags().StringVar(socket, "socket", defaultSocket, "the server's socket for the operator")
-}
-
 func newArm(env Env) *cobra.Command {
-	var socket string
+	var server clientFlags
 	var window time.Duration
 	cmd := &cobra.Command{
 		Use:   "arm NODE...",
@@ -32,30 +22,69 @@ server delivers nothing.`,
 		Example: `  k8snode arm cp1 w1 --for 45m`,
 		Args:    nodeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return eachNode(cmd.Context(), env, socket, names, func(ctx context.Context, c *admin.Client, name string) (admin.Node, error) {
+			return eachNode(cmd.Context(), env, server, names, func(ctx context.Context, c *admin.Client, name string) (admin.Node, error) {
 				return c.Arm(ctx, name, window)
 			})
 		},
 	}
-	addSocket(cmd, &socket)
+	server.add(cmd)
 	cmd.Flags().DurationVar(&window, "for", 45*time.Minute, "how long the window stays open")
 	return cmd
 }
 
 func newDisarm(env Env) *cobra.Command {
-	var socket string
+	var server clientFlags
 	cmd := &cobra.Command{
 		Use:     "disarm NODE...",
 		Short:   "Close the install window of nodes",
 		Example: `  k8snode disarm w1`,
 		Args:    nodeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			return eachNode(cmd.Context(), env, socket, names, func(ctx context.Context, c *admin.Client, name string) (admin.Node, error) {
+			return eachNode(cmd.Context(), env, server, names, func(ctx context.Context, c *admin.Client, name string) (admin.Node, error) {
 				return c.Disarm(ctx, name)
 			})
 		},
 	}
-	addSocket(cmd, &socket)
+	server.add(cmd)
+	return cmd
+}
+
+func newHold(env Env) *cobra.Command {
+	var server clientFlags
+	var why string
+	cmd := &cobra.Command{
+		Use:   "hold NODE...",
+		Short: "Keep nodes from installing while their windows stay open",
+		Long: `Keep nodes from installing while their windows stay open. A machine that asks waits,
+and asks again, until "k8snode release" lets it go on. An install that has begun to
+write goes on.`,
+		Example: `  k8snode hold w1 --why "its disk is being replaced"`,
+		Args:    nodeNames,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return eachNode(cmd.Context(), env, server, names, func(ctx context.Context, c *admin.Client, name string) (admin.Node, error) {
+				return c.Hold(ctx, name, why)
+			})
+		},
+	}
+	server.add(cmd)
+	cmd.Flags().StringVar(&why, "why", "", "why, for whoever looks at it")
+	return cmd
+}
+
+func newRelease(env Env) *cobra.Command {
+	var server clientFlags
+	cmd := &cobra.Command{
+		Use:     "release NODE...",
+		Short:   "Let held nodes install again, in the windows that are open",
+		Example: `  k8snode release w1`,
+		Args:    nodeNames,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			return eachNode(cmd.Context(), env, server, names, func(ctx context.Context, c *admin.Client, name string) (admin.Node, error) {
+				return c.Release(ctx, name)
+			})
+		},
+	}
+	server.add(cmd)
 	return cmd
 }
 
@@ -69,10 +98,13 @@ func nodeNames(cmd *cobra.Command, names []string) error {
 // eachNode does something to nodes, one after the other until one fails, and
 // prints those that it was done to.
 func eachNode(
-	ctx context.Context, env Env, socket string, names []string,
+	ctx context.Context, env Env, server clientFlags, names []string,
 	do func(context.Context, *admin.Client, string) (admin.Node, error),
 ) error {
-	client := admin.NewClient(socket)
+	client, err := server.open()
+	if err != nil {
+		return err
+	}
 	var done []admin.Node
 	var failed error
 	for _, name := range names {
@@ -87,13 +119,5 @@ func eachNode(
 			return err
 		}
 	}
-	return reached(socket, failed)
-}
-
-// reached says in an operator's words that there is no server.
-func reached(socket string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("no server listens on %s: start \"k8snode serve\", or name its socket with --socket", socket)
-	}
-	return err
+	return server.reached(failed)
 }

@@ -57,6 +57,14 @@ func (s *server) Disarm(_ context.Context, name string) (admin.Node, error) {
 	return s.change(name, func(n *admin.Node) { n.Phase, n.Open = api.PhaseRegistered, false })
 }
 
+func (s *server) Hold(_ context.Context, name, why string) (admin.Node, error) {
+	return s.change(name, func(n *admin.Node) { n.Held, n.HeldFor = true, why })
+}
+
+func (s *server) Release(_ context.Context, name string) (admin.Node, error) {
+	return s.change(name, func(n *admin.Node) { n.Held, n.HeldFor = false, "" })
+}
+
 func (s *server) change(name string, change func(*admin.Node)) (admin.Node, error) {
 	for i := range s.nodes {
 		if s.nodes[i].Name == name {

@@ -17,7 +17,8 @@ import (
 )
 
 func newPublish(env Env) *cobra.Command {
-	var socket, to string
+	var server clientFlags
+	var to string
 	var activate bool
 	cmd := &cobra.Command{
 		Use:   "publish DIR",
@@ -36,40 +37,46 @@ disk.raw stays where it is: disk.raw.zst has the same bytes.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if to != "" && cmd.Flags().Changed("socket") {
-				return &usageError{"--socket and --to are two places", "leave one of them out"}
+			if to != "" && (cmd.Flags().Changed("socket") || server.url != "") {
+				return &usageError{"a server and --to are two places", "leave one of them out"}
 			}
 			o := publish.Options{Logger: env.logger()}
 			if activate {
 				o.After = publish.Activate
 			}
-			return runPublish(cmd.Context(), env, args[0], publishTo{socket, to}, o)
+			return runPublish(cmd.Context(), env, args[0], publishTo{server, to}, o)
 		},
 	}
-	addSocket(cmd, &socket)
+	server.add(cmd)
 	cmd.Flags().StringVar(&to, "to", "", "folder of images to publish into, without a server")
 	cmd.Flags().BoolVar(&activate, "activate", false, "make it the image that new installs get")
 	return cmd
 }
 
-type publishTo struct{ socket, folder string }
+type publishTo struct {
+	server clientFlags
+	folder string
+}
+
+func (to publishTo) open() (publish.Target, error) {
+	if to.folder != "" {
+		return library.Open(to.folder)
+	}
+	return to.server.open()
+}
 
 func runPublish(ctx context.Context, env Env, dir string, to publishTo, o publish.Options) error {
 	// So that no later "no such file" is that of the image.
 	if _, err := images.OpenManifest(dir); err != nil {
 		return err
 	}
-	var target publish.Target = admin.NewClient(to.socket)
-	if to.folder != "" {
-		l, err := library.Open(to.folder)
-		if err != nil {
-			return err
-		}
-		target = l
+	target, err := to.open()
+	if err != nil {
+		return err
 	}
 	m, err := publish.Image(ctx, dir, target, o)
 	if err != nil && to.folder == "" {
-		return reached(to.socket, err)
+		return to.server.reached(err)
 	}
 	if err != nil {
 		return err
@@ -79,7 +86,8 @@ func runPublish(ctx context.Context, env Env, dir string, to publishTo, o publis
 }
 
 func newImages(env Env) *cobra.Command {
-	var socket, output string
+	var server clientFlags
+	var output string
 	cmd := &cobra.Command{
 		Use:     "images",
 		Short:   "Show, activate and remove the images of a running server",
@@ -93,9 +101,13 @@ func newImages(env Env) *cobra.Command {
 			if output != "table" && output != "json" {
 				return &usageError{fmt.Sprintf("there is no output %q", output), "use -o table or -o json"}
 			}
-			all, err := admin.NewClient(socket).Images(cmd.Context())
+			client, err := server.open()
 			if err != nil {
-				return reached(socket, err)
+				return err
+			}
+			all, err := client.Images(cmd.Context())
+			if err != nil {
+				return server.reached(err)
 			}
 			if output == "json" {
 				e := json.NewEncoder(env.Stdout)
@@ -106,7 +118,7 @@ func newImages(env Env) *cobra.Command {
 		},
 	}
 	list.Flags().StringVarP(&output, "output", "o", "table", "table or json")
-	addSocket(list, &socket)
+	server.add(list)
 	cmd.AddCommand(list,
 		imageVerb(env, imageAction{
 			verb: "activate", short: "Make an image the one that new installs get",
@@ -127,7 +139,7 @@ type imageAction struct {
 }
 
 func imageVerb(env Env, a imageAction) *cobra.Command {
-	var socket string
+	var server clientFlags
 	cmd := &cobra.Command{
 		Use: a.verb + " ID", Short: a.short, Long: a.long + "\n\nThe beginning of an ID is enough, if only one image has it.",
 		Example: "  k8snode images " + a.verb + " 3f2a",
@@ -138,10 +150,13 @@ func imageVerb(env Env, a imageAction) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client := admin.NewClient(socket)
+			client, err := server.open()
+			if err != nil {
+				return err
+			}
 			all, err := client.Images(cmd.Context())
 			if err != nil {
-				return reached(socket, err)
+				return server.reached(err)
 			}
 			id, err := imageID(all, args[0])
 			if err != nil {
@@ -154,7 +169,7 @@ func imageVerb(env Env, a imageAction) *cobra.Command {
 			return nil
 		},
 	}
-	addSocket(cmd, &socket)
+	server.add(cmd)
 	return cmd
 }
 

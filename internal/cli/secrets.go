@@ -5,8 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -129,14 +131,17 @@ type shownSecrets struct {
 
 func newSecretsShow(env Env) *cobra.Command {
 	var f keyFlags
-	var secrets, output string
+	var secrets, output, certificate string
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Show what everybody may know of the secrets",
 		Long: `Show the ID of the cluster, and of each authority the digests of its certificate and
-public key and until when it is valid. No private key and no password is shown.`,
+public key and until when it is valid. No private key and no password is shown.
+
+With --certificate, print the certificate of one authority, for who has to trust it.`,
 		Example: `  k8snode secrets show --secrets secrets.age
-  k8snode secrets show --identity key.txt -o json`,
+  k8snode secrets show --identity key.txt -o json
+  k8snode secrets show --certificate k8snode-provision-ca > provision-ca.pem`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return &usageError{fmt.Sprintf("there is no output format %q", output), "use table or json"}
@@ -148,6 +153,9 @@ public key and until when it is valid. No private key and no password is shown.`
 			authorities, err := b.Authorities()
 			if err != nil {
 				return err
+			}
+			if certificate != "" {
+				return printCertificate(env.Stdout, authorities, certificate)
 			}
 			if output == "json" {
 				e := json.NewEncoder(env.Stdout)
@@ -166,7 +174,21 @@ public key and until when it is valid. No private key and no password is shown.`
 	addSecrets(cmd, &secrets)
 	f.add(cmd)
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	cmd.Flags().StringVar(&certificate, "certificate", "", "name of the one authority whose certificate is printed, PEM")
 	return cmd
+}
+
+// printCertificate prints the certificate of one authority.
+func printCertificate(w io.Writer, authorities []pki.Authority, name string) error {
+	var names []string
+	for _, a := range authorities {
+		if a.Name == name {
+			_, err := io.WriteString(w, a.Certificate)
+			return err
+		}
+		names = append(names, a.Name)
+	}
+	return &usageError{fmt.Sprintf("there is no authority %q", name), "use one of " + strings.Join(names, ", ")}
 }
 
 func newSecretsRenew(env Env) *cobra.Command {

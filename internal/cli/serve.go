@@ -28,6 +28,7 @@ import (
 type serveFlags struct {
 	clusterFlags
 	store                                     storeFlags
+	site                                      siteFlags
 	image, images, iface, socket, data, audit string
 
 	newCluster bool
@@ -52,6 +53,10 @@ It is closed until "k8snode arm" opens a window. The folder --data has what the 
 knows of its nodes: after a restart, and after a crash, windows are as they were. It
 holds no secret, and belongs to one cluster. One server uses it at a time.
 
+With --operators it serves a site for people and for tools: pages with the fleet, the
+API of this program's commands, and metrics. It wants a token or a certificate; those
+of a viewer only see.
+
 With --store several servers share what they know in an etcd of their own, and any of
 them can answer any machine; each has its own --data for its audit.`,
 		Example: `  k8snode serve --cluster cluster.yaml --secrets secrets.age --passphrase-file passphrase \
@@ -65,6 +70,7 @@ them can answer any machine; each has its own --data for its audit.`,
 	cmd.Flags().StringVar(&f.data, "data", "data", "folder of what the server knows of its nodes")
 	cmd.Flags().StringVar(&f.audit, "audit", "", "file that records every grant and refusal (default DATA/audit.jsonl)")
 	f.store.add(cmd)
+	f.site.add(cmd)
 	addNewCluster(cmd, &f.newCluster)
 	addSocket(cmd, &f.socket)
 	return cmd
@@ -80,6 +86,9 @@ func addNewCluster(cmd *cobra.Command, newCluster *bool) {
 func runServe(ctx context.Context, env Env, f serveFlags) (err error) {
 	if f.image != "" && f.images != "" {
 		return &usageError{"--image is one image, --images is many", "leave one of them out"}
+	}
+	if err := f.site.check(); err != nil {
+		return err
 	}
 	c, bundle, err := f.open(ctx, env)
 	if err != nil {
@@ -106,13 +115,22 @@ func runServe(ctx context.Context, env Env, f serveFlags) (err error) {
 	}
 	defer func() { err = errors.Join(err, nodes.Close()) }()
 	opts.Store = nodes
-	log, closeLog, err := openAudit(cmp.Or(f.audit, filepath.Join(f.data, auditFile)), env)
+	trail := cmp.Or(f.audit, filepath.Join(f.data, auditFile))
+	log, closeLog, err := openAudit(trail, env)
 	if err != nil {
 		return err
 	}
 	defer closeLog()
 	opts.Audit = log
-	return provision.Run(ctx, opts)
+	server, err := provision.New(ctx, opts)
+	if err != nil {
+		return err
+	}
+	sides, err := f.site.open(siteRequest{env: env, cluster: c, bundle: bundle, server: server, audit: trail})
+	if err != nil {
+		return err
+	}
+	return server.Run(ctx, sides...)
 }
 
 // Files in the folder of the server's data.

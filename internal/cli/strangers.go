@@ -11,10 +11,10 @@ import (
 )
 
 // printStrangers prints the machines that are no nodes.
-func printStrangers(ctx context.Context, w io.Writer, socket, output string) error {
-	strangers, err := admin.NewClient(socket).Strangers(ctx)
+func printStrangers(ctx context.Context, w io.Writer, server clientFlags, client *admin.Client, output string) error {
+	strangers, err := client.Strangers(ctx)
 	if err != nil {
-		return reached(socket, err)
+		return server.reached(err)
 	}
 	if output == "table" {
 		return strangerTable(w, strangers)

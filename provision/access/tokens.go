@@ -116,8 +116,11 @@ func ParseTokens(file string, content []byte) (Tokens, error) {
 		for _, other := range t.entries {
 			if other.sha256 == e.sha256 {
 				problem(fmt.Sprintf("the token is also that of %q", other.name), "give everybody a token of their own")
-			} else if other.name == e.name && other.role != e.role {
+				break
+			}
+			if other.name == e.name && other.role != e.role {
 				problem(fmt.Sprintf("%q is also %s", e.name, other.role), "give a name one role")
+				break
 			}
 		}
 		t.entries = append(t.entries, e)
@@ -126,6 +129,16 @@ func ParseTokens(file string, content []byte) (Tokens, error) {
 		return Tokens{}, fmt.Errorf("reading the tokens: %w", err)
 	}
 	return t, nil
+}
+
+// Role returns the role of a name; ok is false for one that is not there.
+func (t Tokens) Role(name string) (r Role, ok bool) {
+	for _, e := range t.entries {
+		if e.name == name {
+			return e.role, true
+		}
+	}
+	return "", false
 }
 
 // find returns whose a token is.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,11 +10,16 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
+
+// Prefix begins the paths of the API where it is not alone: on the operators'
+// site, not on a socket.
+const Prefix = "/api/v1"
 
 // maxBody bounds a request's body.
 const maxBody = 4 << 10
@@ -36,10 +42,11 @@ type Node struct {
 
 	// WindowEnd is the end of the newest install window, past or to come.
 	WindowEnd time.Time `json:"windowEnd,omitzero"`
-	// Open says that the window is open, Held that the machine installed too
-	// often in it.
-	Open bool `json:"open"`
-	Held bool `json:"held,omitempty"`
+	// Open says that the window is open, Held that nothing is installed in it
+	// all the same, and HeldFor why.
+	Open    bool   `json:"open"`
+	Held    bool   `json:"held,omitempty"`
+	HeldFor string `json:"heldFor,omitempty"`
 
 	// Refused counts refused requests for the node; LastRefusal is the newest.
 	Refused     int      `json:"refused"`
@@ -78,11 +85,22 @@ type Backend interface {
 	Strangers(ctx context.Context) ([]Stranger, error)
 	Arm(ctx context.Context, node string, window time.Duration) (Node, error)
 	Disarm(ctx context.Context, node string) (Node, error)
+	// Hold keeps a node from installing in the window that is open, Release lets
+	// it.
+	Hold(ctx context.Context, node, why string) (Node, error)
+	Release(ctx context.Context, node string) (Node, error)
 }
 
 type armRequest struct {
 	For string `json:"for"`
 }
+
+type holdRequest struct {
+	Why string `json:"why"`
+}
+
+// maxWhy bounds what is said of a held node.
+const maxWhy = 200
 
 type errorBody struct {
 	Error string `json:"error"`
@@ -144,15 +162,47 @@ func NewHandler(b Backend, l Library) http.Handler {
 		n, err := b.Disarm(r.Context(), r.PathValue("name"))
 		answer(w, n, err)
 	})
+	mux.HandleFunc("POST /nodes/{name}/hold", func(w http.ResponseWriter, r *http.Request) {
+		why, err := readWhy(http.MaxBytesReader(w, r.Body, maxBody))
+		if err != nil {
+			write(w, http.StatusBadRequest, errorBody{Error: err.Error()})
+			return
+		}
+		n, err := b.Hold(r.Context(), r.PathValue("name"), why)
+		answer(w, n, err)
+	})
+	mux.HandleFunc("POST /nodes/{name}/release", func(w http.ResponseWriter, r *http.Request) {
+		n, err := b.Release(r.Context(), r.PathValue("name"))
+		answer(w, n, err)
+	})
 	return mux
 }
 
-func readWindow(r io.Reader) (time.Duration, error) {
+// readRequest reads the one JSON value of a body.
+func readRequest(r io.Reader, req any) error {
 	dec := json.NewDecoder(r)
 	dec.DisallowUnknownFields()
+	if err := dec.Decode(req); err != nil {
+		return fmt.Errorf("reading the request: %w", err)
+	}
+	return nil
+}
+
+func readWhy(r io.Reader) (string, error) {
+	var req holdRequest
+	if err := readRequest(r, &req); err != nil {
+		return "", err
+	}
+	if len(req.Why) > maxWhy || strings.ContainsFunc(req.Why, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return "", fmt.Errorf("reading why the node is held: it is not one line of at most %d bytes", maxWhy)
+	}
+	return cmp.Or(req.Why, "an operator holds it"), nil
+}
+
+func readWindow(r io.Reader) (time.Duration, error) {
 	var req armRequest
-	if err := dec.Decode(&req); err != nil {
-		return 0, fmt.Errorf("reading the request: %w", err)
+	if err := readRequest(r, &req); err != nil {
+		return 0, err
 	}
 	window, err := time.ParseDuration(req.For)
 	if err != nil {

@@ -50,6 +50,22 @@ func (b *backend) Disarm(_ context.Context, name string) (admin.Node, error) {
 	return b.node, nil
 }
 
+func (b *backend) Hold(_ context.Context, name, why string) (admin.Node, error) {
+	if !b.node.Open {
+		return admin.Node{}, fmt.Errorf("holding node %q: %w: none is open", name, store.ErrWindow)
+	}
+	b.node.Held, b.node.HeldFor = true, why
+	return b.node, nil
+}
+
+func (b *backend) Release(_ context.Context, name string) (admin.Node, error) {
+	if name != b.node.Name {
+		return admin.Node{}, fmt.Errorf("releasing node %q: %w", name, store.ErrUnknownNode)
+	}
+	b.node.Held, b.node.HeldFor = false, ""
+	return b.node, nil
+}
+
 func start(t *testing.T, b admin.Backend) string {
 	t.Helper()
 	return startWith(t, b, nil)
@@ -91,6 +107,20 @@ func TestClient(t *testing.T) {
 	want.Phase, want.Open, want.WindowEnd = api.PhaseArmed, true, time.Date(2026, 3, 1, 12, 45, 0, 0, time.UTC)
 	if diff := cmp.Diff(want, armed); diff != "" {
 		t.Errorf("Arm (-want +got):\n%s", diff)
+	}
+	held, err := client.Hold(ctx, "a", "its disk is being replaced")
+	if err != nil || !held.Held || held.HeldFor != "its disk is being replaced" {
+		t.Errorf("Hold: %+v, %v", held, err)
+	}
+	if held, err = client.Hold(ctx, "a", ""); err != nil || held.HeldFor != "an operator holds it" {
+		t.Errorf("Hold without a reason: %+v, %v", held, err)
+	}
+	if _, err := client.Hold(ctx, "a", "two\nlines"); err == nil || err.Error() != "reading why the node is held: it is not one line of at most 200 bytes" {
+		t.Errorf("Hold for a reason of two lines: %v", err)
+	}
+	released, err := client.Release(ctx, "a")
+	if err != nil || released.Held {
+		t.Errorf("Release: %+v, %v", released, err)
 	}
 	closed, err := client.Disarm(ctx, "a")
 	if err != nil || closed.Phase != api.PhaseRegistered {
@@ -147,6 +177,9 @@ func TestHandlerRefuses(t *testing.T) {
 		{"POST", "/nodes/a/arm", `{"for":"` + strings.Repeat("9", 5000) + `m"}`, 400},
 		{"POST", "/nodes/a/arm", `{"for":"45m"}`, 200},
 		{"POST", "/nodes/b/disarm", "", 404},
+		{"POST", "/nodes/a/hold", "", 400},
+		{"POST", "/nodes/a/hold", `{"why":"x","force":true}`, 400},
+		{"POST", "/nodes/b/release", "", 404},
 		{"GET", "/", "", 404},
 	} {
 		req, err := http.NewRequest(tt.method, "http://admin"+tt.path, strings.NewReader(tt.body))

@@ -3,29 +3,33 @@ package admin
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 )
 
 // maxAnswer bounds what a client reads.
 const maxAnswer = 64 << 20
 
-// A Client speaks to the server behind one socket. Its errors wrap the
-// sentinels that [Backend] names.
+// A Client speaks to one server, by its socket or by its site. Its errors wrap
+// the sentinels that [Backend] names.
 type Client struct {
 	http http.Client
+	// base begins every URL, token is shown with every request unless it is empty.
+	base, token string
 }
 
 var _ Backend = (*Client)(nil)
 
 // NewClient returns a client for the socket at path.
 func NewClient(path string) *Client {
-	return &Client{http: http.Client{Transport: &http.Transport{
+	return &Client{base: "http://admin", http: http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
@@ -33,6 +37,41 @@ func NewClient(path string) *Client {
 		DisableKeepAlives:     true,
 		ExpectContinueTimeout: 10 * time.Second,
 	}}}
+}
+
+// Remote says how a server is reached from another machine.
+type Remote struct {
+	// URL is of the operators' site: https, host and port.
+	URL string
+	// TLS has the authority of the site, and the certificate of the operator if
+	// there is no Token.
+	TLS   *tls.Config
+	Token string
+}
+
+// NewRemoteClient returns a client for the site of a server. It follows no
+// redirect: a token is for one host.
+func NewRemoteClient(r Remote) (*Client, error) {
+	u, err := url.Parse(r.URL)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
+		return nil, fmt.Errorf("reading the URL of the server %q: it is not of the form https://HOST:PORT", r.URL)
+	}
+	return &Client{base: "https://" + u.Host + Prefix, token: r.Token, http: http.Client{
+		Transport:     &http.Transport{TLSClientConfig: r.TLS, DisableKeepAlives: true, ExpectContinueTimeout: 10 * time.Second, TLSHandshakeTimeout: 10 * time.Second},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}, nil
+}
+
+// request makes a request with what the server wants to see.
+func (c *Client) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("making a request to the provisioning server: %w", err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	return req, nil
 }
 
 // Nodes returns every node, in the order of the inventory.
@@ -63,6 +102,20 @@ func (c *Client) Disarm(ctx context.Context, node string) (Node, error) {
 	return n, err
 }
 
+// Hold keeps a node from installing in the window that is open.
+func (c *Client) Hold(ctx context.Context, node, why string) (Node, error) {
+	var n Node
+	err := c.do(ctx, http.MethodPost, "/nodes/"+url.PathEscape(node)+"/hold", holdRequest{why}, &n)
+	return n, err
+}
+
+// Release lets a held node install again.
+func (c *Client) Release(ctx context.Context, node string) (Node, error) {
+	var n Node
+	err := c.do(ctx, http.MethodPost, "/nodes/"+url.PathEscape(node)+"/release", nil, &n)
+	return n, err
+}
+
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {
@@ -77,9 +130,9 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 
 // send is do for a body that is encoded.
 func (c *Client) send(ctx context.Context, method, path string, body io.Reader, out any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, body)
+	req, err := c.request(ctx, method, path, body)
 	if err != nil {
-		return fmt.Errorf("making a request to the provisioning server: %w", err)
+		return err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -123,11 +123,11 @@ func (c *Client) Append(ctx context.Context, id, path string, offset int64, cont
 	for i, part := range parts {
 		parts[i] = url.PathEscape(part)
 	}
-	target := "http://admin/images/" + url.PathEscape(id) + "/files/" + strings.Join(parts, "/")
+	target := "/images/" + url.PathEscape(id) + "/files/" + strings.Join(parts, "/")
 	// Not the file's own type: a client that knows it would close it.
-	req, err := http.NewRequestWithContext(ctx, http.MethodPatch, target, io.NopCloser(content))
+	req, err := c.request(ctx, http.MethodPatch, target, io.NopCloser(content))
 	if err != nil {
-		return 0, fmt.Errorf("making a request to the provisioning server: %w", err)
+		return 0, err
 	}
 	req.Header.Set(offsetHeader, strconv.FormatInt(offset, 10))
 	// A server that does not want these bytes says so before they are sent.

@@ -133,6 +133,32 @@ func (g *Gate) Disarm(ctx context.Context, node string) (Node, error) {
 	return n, nil
 }
 
+// Hold keeps a node from installing while its window stays open. An install
+// that fetched its plan goes on: half an image is on its disk.
+func (g *Gate) Hold(ctx context.Context, node, why string) (Node, error) {
+	return g.hold(ctx, "holding", node, func(w *Window) { w.Held, w.Why = true, why })
+}
+
+// Release lets a held node install again, as often as in a new window.
+func (g *Gate) Release(ctx context.Context, node string) (Node, error) {
+	return g.hold(ctx, "releasing", node, func(w *Window) { w.Held, w.Why, w.Forgiven = false, "", w.Plans })
+}
+
+func (g *Gate) hold(ctx context.Context, doing, node string, change func(*Window)) (Node, error) {
+	now := g.opts.Now()
+	n, err := g.store.Update(ctx, node, func(n *Node) error {
+		if !n.Open(now) {
+			return fmt.Errorf("%w: none is open", ErrWindow)
+		}
+		change(&n.Window)
+		return nil
+	})
+	if err != nil {
+		return Node{}, fmt.Errorf("%s node %q: %w", doing, node, err)
+	}
+	return n, nil
+}
+
 // Seed mints an install token for node and revokes the one before. The machine
 // names itself by what identifies it, separated by spaces; the first that
 // fetches a plan is the one that this install is for.
@@ -186,9 +212,9 @@ func (g *Gate) Plan(ctx context.Context, token string, from netip.Addr) (node No
 		if ok, reason := n.Installable(now); !ok {
 			return reason
 		}
-		if n.Window.Plans >= g.opts.MaxPlans {
-			n.Window.Held = true
-			return "held: too many installs in one window"
+		if n.Window.Plans-n.Window.Forgiven >= g.opts.MaxPlans {
+			n.Window.Held, n.Window.Why = true, "too many installs in one window"
+			return "held: " + n.Window.Why
 		}
 		n.Window.Plans++
 		n.advance(api.PhaseInstalling)

@@ -332,3 +332,40 @@ func FuzzTokenNode(f *testing.F) {
 		}
 	})
 }
+
+func TestHoldAndRelease(t *testing.T) {
+	f := newFixture(t)
+	ctx := context.Background()
+	if _, err := f.Hold(ctx, "a", "w"); !errors.Is(err, store.ErrWindow) || err.Error() != `holding node "a": impossible install window: none is open` {
+		t.Errorf("holding a node that is not armed: %v", err)
+	}
+	f.arm()
+	token := f.seed()
+	if n, err := f.Hold(ctx, "a", "otto holds it"); err != nil || !n.Window.Held {
+		t.Fatalf("%+v, %v", n.Window, err)
+	}
+	_, _, err := f.Plan(ctx, token, here)
+	f.wantRefused(err, "held: otto holds it")
+	if n, err := f.Release(ctx, "a"); err != nil || n.Window.Held || n.Window.Why != "" {
+		t.Fatalf("%+v, %v", n.Window, err)
+	}
+	// As often as in a new window, and the machine that began is remembered.
+	for range 3 {
+		f.plan(f.seed())
+	}
+	_, _, err = f.Plan(ctx, f.seed(), here)
+	f.wantRefused(err, "held: too many installs in one window")
+	if _, err := f.Release(ctx, "a"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Seed(ctx, "a", "52:54:00:00:00:99", here)
+	f.wantRefused(err, "another machine has begun this install: 52:54:00:00:00:01")
+	for range 3 {
+		f.plan(f.seed())
+	}
+	_, _, err = f.Plan(ctx, f.seed(), here)
+	f.wantRefused(err, "held: too many installs in one window")
+	if _, err := f.Release(ctx, "none"); !errors.Is(err, store.ErrUnknownNode) {
+		t.Errorf("releasing an unknown node: %v", err)
+	}
+}

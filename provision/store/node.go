@@ -44,10 +44,14 @@ type Window struct {
 	Machine string    `json:"machine,omitempty"`
 	Opened  time.Time `json:"opened"`
 	Until   time.Time `json:"until"`
-	// Plans counts the plans that were fetched in the window.
-	Plans int `json:"plans"`
-	// Held is set when the machine installs again and again.
-	Held bool `json:"held"`
+	// Plans counts the plans that were fetched in the window, Forgiven those
+	// before the node was released.
+	Plans    int `json:"plans"`
+	Forgiven int `json:"forgiven,omitempty"`
+	// Held keeps the machine from installing: it did so again and again, or an
+	// operator wants it. Why says which, for people.
+	Held bool   `json:"held"`
+	Why  string `json:"why,omitempty"`
 }
 
 // Credential is what is kept of a token.
@@ -92,7 +96,7 @@ func (n Node) Installable(now time.Time) (ok bool, reason string) {
 	case !n.Open(now):
 		return false, "the install window has ended"
 	case n.Window.Held:
-		return false, "held: too many installs in one window"
+		return false, "held: " + n.Window.Why
 	case !n.Delivery.Claimed.IsZero():
 		return false, "the config of this install was fetched already"
 	case rank(n.Reached) > rank(api.PhaseInstalling):

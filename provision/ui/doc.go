@@ -2,7 +2,7 @@
 // fleet, each node with what happened to it, the open windows, the machines
 // that nobody knows, and the audit.
 //
-// The flow: [New] takes a [Backend] and a [Trail], which reads the audit log;
+// The flow: [New] takes an [admin.Backend] and a [Trail], which reads the audit log;
 // [UI.Handler] serves pages that are made on the server. A page works without
 // JavaScript; with it, the part that changes is fetched again every few seconds
 // and put in place of what differs, so that focus and selection stay.

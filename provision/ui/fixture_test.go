@@ -101,8 +101,8 @@ func (b *backend) Release(_ context.Context, name string) (admin.Node, error) {
 	return b.change(name, func(n *admin.Node) { n.Held = false })
 }
 
-func (b *backend) Hold(_ context.Context, name string) (admin.Node, error) {
-	return b.change(name, func(n *admin.Node) { n.Held = true })
+func (b *backend) Hold(_ context.Context, name, why string) (admin.Node, error) {
+	return b.change(name, func(n *admin.Node) { n.Held, n.HeldFor = true, why })
 }
 
 // hostile is what a machine says that wants to be more than text.
@@ -148,6 +148,7 @@ func fleet(now time.Time) []admin.Node {
 	})
 	add("w5", "worker", func(n *admin.Node) {
 		n.Phase, n.Step, n.Open, n.Held, n.WindowEnd, n.LastReport = api.PhaseInstalled, "", true, true, now.Add(12*time.Minute), now.Add(-3*time.Minute)
+		n.HeldFor = "too many installs in one window"
 		n.Refused, n.LastRefusal = 2, &admin.Refusal{Time: now.Add(-3 * time.Minute), Address: "10.20.0.8", Reason: "held: too many installs in one window"}
 	})
 	add("w6", "worker", func(n *admin.Node) {

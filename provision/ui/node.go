@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/k8snode/k8snode/provision/access"
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/store"
@@ -76,10 +77,9 @@ func (u *UI) serveNode(w http.ResponseWriter, r *http.Request) {
 }
 
 func (u *UI) nodeBody(n nodeView) nodeBody {
-	_, holder := u.opts.Backend.(Holder)
 	body := nodeBody{
 		Node: n, Audit: auditQuery{Node: n.Name}.url(), Lengths: lengths(), DefaultTo: "45m",
-		Arm: true, Disarm: n.Open, Release: n.Open && n.Held, Hold: holder && n.Open && !n.Held,
+		Arm: true, Disarm: n.Open, Release: n.Open && n.Held, Hold: n.Open && !n.Held,
 	}
 	switch {
 	case underWay(n.Phase):
@@ -142,12 +142,8 @@ func (u *UI) serveChange(w http.ResponseWriter, r *http.Request) {
 	case "release":
 		_, err = u.opts.Backend.Release(r.Context(), name)
 	case "hold":
-		holder, ok := u.opts.Backend.(Holder)
-		if !ok {
-			u.fail(w, r, http.StatusNotFound, "This server holds no nodes.")
-			return
-		}
-		_, err = holder.Hold(r.Context(), name)
+		by, _ := access.FromContext(r.Context())
+		_, err = u.opts.Backend.Hold(r.Context(), name, by.Name+" holds it")
 	default:
 		u.fail(w, r, http.StatusNotFound, "There is no such thing to do with a node.")
 		return

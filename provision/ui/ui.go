@@ -12,30 +12,11 @@ import (
 	"github.com/k8snode/k8snode/provision/admin"
 )
 
-// A Backend is what the pages show and change. Errors for a name that is unknown
-// wrap [store.ErrUnknownNode], those for an impossible window wrap
-// [store.ErrWindow]; the texts of both are shown.
-type Backend interface {
-	Nodes(ctx context.Context) ([]admin.Node, error)
-	// Strangers returns the machines that asked and are no nodes, the newest
-	// first.
-	Strangers(ctx context.Context) ([]admin.Stranger, error)
-	Arm(ctx context.Context, node string, window time.Duration) (admin.Node, error)
-	Disarm(ctx context.Context, node string) (admin.Node, error)
-	// Release lets a held node install again, in the window that is open.
-	Release(ctx context.Context, node string) (admin.Node, error)
-}
-
-// A Holder is a [Backend] that can also hold a node: its window stays open, and
-// nothing is installed.
-type Holder interface {
-	Hold(ctx context.Context, node string) (admin.Node, error)
-}
-
 // Options say what is shown.
 type Options struct {
-	// Backend and Now are required.
-	Backend Backend
+	// Backend is what the pages show and change; the texts of its errors are
+	// shown. It and Now are required.
+	Backend admin.Backend
 	Now     func() time.Time
 	// Trail is the audit; nil shows none.
 	Trail *Trail

@@ -230,9 +230,6 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// withoutHold is a backend that cannot hold.
-type withoutHold struct{ ui.Backend }
-
 func TestForms(t *testing.T) {
 	s := newSite(t)
 	for _, tt := range []struct {
@@ -254,16 +251,13 @@ func TestForms(t *testing.T) {
 			t.Errorf("%s as %q: %q, want %s", tt.name, tt.role, got, tt.want)
 		}
 	}
-	plain, err := ui.New(ui.Options{Backend: withoutHold{s.backend}, Now: s.clock.Now})
+	plain, err := ui.New(ui.Options{Backend: s.backend, Now: s.clock.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.ui = plain
-	if body := s.get(access.Operator, "/nodes/w1").body; strings.Contains(body, "/hold") || !strings.Contains(body, "This server keeps no audit log.") {
-		t.Error("a backend that holds nothing, and no audit")
-	}
-	if r := s.post(access.Operator, "/nodes/w1/hold", nil); r.status != 404 {
-		t.Errorf("hold: %d", r.status)
+	if body := s.get(access.Operator, "/nodes/w1").body; !strings.Contains(body, "This server keeps no audit log.") {
+		t.Error("a server without an audit")
 	}
 	if r := s.get(access.Operator, "/audit?check=1"); r.status != 200 || !strings.Contains(r.body, "This server keeps no audit log.") {
 		t.Errorf("audit: %d", r.status)
@@ -276,7 +270,7 @@ func TestNodePage(t *testing.T) {
 	for name, want := range map[string][]string{
 		"w1":  {"write 25 %", "1.5 GiB of 6.0 GiB", `data-until="2026-03-01T12:38:12Z"`, "38 min left", "installing, write 20 %", "To arm the node again ends it", "<b>plan</b>"},
 		"w4":  {"range 812: input/output error", `class="badge bad">failed`},
-		"w5":  {"Held: it installed again and again", "The newest of 2 refused requests came", "held: too many installs in one window"},
+		"w5":  {"Held: too many installs in one window. Nothing more", "The newest of 2 refused requests came", "held: too many installs in one window"},
 		"w6":  {"The newest of 1 refused request came", `datetime="2026-03-01T11:40:00Z"`, "20 min ago", "k8snode node remove w6"},
 		"w7":  {"silent 34 min"},
 		"w9":  {"&lt;img src=x onerror=&#34;pwned=1&#34;&gt;", "3 days ago"},

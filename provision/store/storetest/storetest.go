@@ -120,7 +120,7 @@ func fields(t *testing.T, s store.Store) {
 	at := func(sec int) time.Time { return time.Date(2026, 3, 1, 12, 0, sec, 123456789, time.UTC) }
 	full := store.Node{
 		Name: "a", Phase: api.PhaseFailed, Reached: api.PhaseInstalled,
-		Window:      store.Window{InstallID: "id", Image: "i", Machine: "m", Opened: at(1), Until: at(2), Plans: 3, Held: true},
+		Window:      store.Window{InstallID: "id", Image: "i", Machine: "m", Opened: at(1), Until: at(2), Plans: 3, Forgiven: 1, Held: true, Why: "w"},
 		Install:     store.Credential{SHA256: "i", InstallID: "id", Expires: at(3)},
 		Config:      store.Credential{SHA256: "c", InstallID: "id", Expires: at(4)},
 		Report:      store.Credential{SHA256: "r", InstallID: "id", Expires: at(5)},

@@ -194,7 +194,7 @@ func (e *storeEtcd) oneReader(t *testing.T) {
 	var mu sync.Mutex
 	got := map[netip.Addr][][]byte{}
 	var wg sync.WaitGroup
-	for i := range 50 {
+	for i := range 52 {
 		wg.Go(func() {
 			gate, from := gates[i%2], addresses[i/2%2]
 			claim, err := gate.Claim(ctx, token, from)
@@ -226,8 +226,8 @@ func (e *storeEtcd) oneReader(t *testing.T) {
 		t.Fatalf("the config went to %d readers", len(got))
 	}
 	for _, bodies := range got {
-		if len(bodies) != 25 {
-			t.Errorf("its reader got it %d times of 25", len(bodies))
+		if len(bodies) != 26 {
+			t.Errorf("its reader got it %d times of 26", len(bodies))
 		}
 		for _, body := range bodies {
 			if !bytes.Equal(body, bodies[0]) {

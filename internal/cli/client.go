@@ -41,14 +41,6 @@ func (f *clientFlags) add(cmd *cobra.Command) {
 	cmd.MarkFlagsRequiredTogether("cert", "key")
 }
 
-// where names the server for people.
-func (f clientFlags) where() string {
-	if f.url != "" {
-		return f.url
-	}
-	return f.socket
-}
-
 // open returns a client of the server. It does not ask it anything.
 func (f clientFlags) open() (*admin.Client, error) {
 	if f.url == "" {

@@ -76,7 +76,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s := &Store{client, opts.Prefix, opts.CallTimeout}
 	if err := s.own(ctx, opts.ClusterID); err != nil {
-		s.Close()
+		err = errors.Join(err, s.Close())
 		return nil, fmt.Errorf("opening the store in etcd, %s%s: %w", strings.Join(opts.Endpoints, ","), opts.Prefix, err)
 	}
 	return s, nil

@@ -276,7 +276,7 @@ func install(t *testing.T, s store.Store) {
 		return []byte("config with " + report), nil
 	})
 	must("Render", err)
-	again, err := gate.Render(ctx, claim, configToken, func(report string) ([]byte, error) { return []byte("another"), nil })
+	again, err := gate.Render(ctx, claim, configToken, func(string) ([]byte, error) { return []byte("another"), nil })
 	must("Render again", err)
 	if string(again.Body) != string(config.Body) {
 		t.Errorf("two configs of one install: %q, %q", config.Body, again.Body)

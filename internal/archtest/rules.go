@@ -123,7 +123,7 @@ func K8snode() Rules {
 			{"internal/lab/kube", []string{"images", "internal/lab"}, "how tests speak to a cluster"},
 			{"internal/lab/umlkernel", []string{"builder/source"}, "brings a kernel from Debian's archive, as a bake brings packages"},
 			{"internal/lab/wholepath", []string{
-				"images", "butane/cluster", "internal/lab", "internal/lab/kube", "internal/qemu", "provision/admin", "provision/api",
+				"images", "butane/cluster", "internal/lab", "internal/lab/kube", "internal/qemu", "provision/access", "provision/admin", "provision/api",
 			}, "the whole story, told with the real programs: no code of theirs but the words they use"},
 			{"internal/lab/cmd/lab", []string{"images", "internal/lab", "internal/lab/wholepath", "internal/qemu"}, "the command line of the lab"},
 		},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/access"
 
 	"github.com/k8snode/k8snode/internal/lab/kube"
 )
@@ -28,9 +29,16 @@ type documents struct {
 	data       string
 	serveLog   string
 	kubeconfig string
+	// tokens are those that the server accepts, authority has signed for its
+	// site.
+	tokens    string
+	authority string
 	// kubectl is the path of the program.
 	kubectl string
 }
+
+// token is the file with the token of a role.
+func (d documents) token(role access.Role) string { return d.tokens + "." + string(role) }
 
 // secretArgs name the documents that most verbs read.
 func (d documents) secretArgs() []string {
@@ -48,6 +56,8 @@ func render(ctx context.Context, opts Options, manifest images.Manifest) (docume
 		data:       filepath.Join(opts.Dir, "data"),
 		serveLog:   filepath.Join(opts.Dir, serveLog),
 		kubeconfig: filepath.Join(opts.Dir, "admin.conf"),
+		tokens:     filepath.Join(opts.Dir, "tokens"),
+		authority:  filepath.Join(opts.Dir, "provision-ca.pem"),
 	}
 	spec, err := cluster.Parse("cluster.yaml", clusterDocument)
 	if err != nil {
@@ -70,6 +80,11 @@ func render(ctx context.Context, opts Options, manifest images.Manifest) (docume
 	}
 	if err := k8snode.render(ctx, opts.Image); err != nil {
 		return documents{}, err
+	}
+	for _, role := range []access.Role{access.Viewer, access.Operator} {
+		if err := k8snode.letIn(ctx, role); err != nil {
+			return documents{}, err
+		}
 	}
 	docs.kubectl = opts.Kubectl
 	if docs.kubectl == "" {

@@ -84,7 +84,7 @@ func (c *Cluster) answer(ctx context.Context, opts Options, client kube.Kubectl,
 // podsReady waits until every pod of the cluster is ready: those of the control
 // plane, and CoreDNS and kube-proxy, which need a working network of pods.
 func (c *Cluster) podsReady(ctx context.Context, opts Options, client kube.Kubectl) error {
-	wait := kube.Waiter{What: "every pod to be ready", Every: 2 * time.Second, Stall: opts.Stall, Now: opts.Now}
+	wait := kube.Waiter{What: "every pod to be ready", Every: 5 * time.Second, Stall: opts.Stall, Now: opts.Now}
 	return wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
 		if err := c.dead(); err != nil {
 			return "", false, err

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 
+	"github.com/k8snode/k8snode/provision/access"
 	"github.com/k8snode/k8snode/provision/api"
 )
 
@@ -43,6 +45,9 @@ func refuseThenArm(ctx context.Context, k8snode tool, stranger attacker) error {
 	for _, n := range nodes {
 		names = append(names, n.Name)
 	}
+	if err := viewerOnlySees(ctx, k8snode, names[0]); err != nil {
+		return err
+	}
 	if err := k8snode.arm(ctx, names...); err != nil {
 		return err
 	}
@@ -59,6 +64,22 @@ func refuseThenArm(ctx context.Context, k8snode tool, stranger attacker) error {
 		}
 	}
 	return expectRefusals(ctx, k8snode, 2)
+}
+
+// viewerOnlySees sees that the server's site tells a viewer everything, and lets
+// them change nothing.
+func viewerOnlySees(ctx context.Context, k8snode tool, name string) error {
+	nodes, err := k8snode.bySite(ctx, access.Viewer, "nodes")
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(nodes), name) {
+		return fmt.Errorf("a viewer does not see node %s: %s", name, nodes)
+	}
+	if _, err := k8snode.bySite(ctx, access.Viewer, "arm", name); err == nil || !strings.Contains(err.Error(), "may only look") {
+		return fmt.Errorf("a viewer arms node %s: %w", name, err)
+	}
+	return expectPhase(ctx, k8snode, api.PhaseRegistered)
 }
 
 func expectPhase(ctx context.Context, k8snode tool, want api.Phase) error {

@@ -2,12 +2,16 @@ package wholepath
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"time"
 
 	"github.com/k8snode/k8snode/internal/lab"
 	"github.com/k8snode/k8snode/internal/lab/kube"
 )
+
+// sitePort is that of the operators' site.
+const sitePort = 9443
 
 // serve makes the network, starts the server inside it, and waits until it
 // answers.
@@ -18,7 +22,10 @@ func (c *Cluster) serve(ctx context.Context, opts Options, docs documents) (tool
 	}
 	c.Network = network
 	// Beside the network's record: a socket's path must be short.
-	k8snode := tool{path: opts.K8snode, docs: docs, socket: filepath.Join(network.StateDir(), "serve.sock")}
+	k8snode := tool{
+		path: opts.K8snode, docs: docs, socket: filepath.Join(network.StateDir(), "serve.sock"),
+		network: network, site: fmt.Sprintf("https://%s:%d", docs.spec.Spec.Provision.Address, sitePort),
+	}
 	server, err := network.Start(ctx, lab.Program{
 		Label: "serve",
 		Path:  opts.K8snode,

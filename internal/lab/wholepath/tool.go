@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 
+	"github.com/k8snode/k8snode/provision/access"
 	"github.com/k8snode/k8snode/provision/admin"
 
+	"github.com/k8snode/k8snode/internal/lab"
 	"github.com/k8snode/k8snode/internal/lab/kube"
 )
 
@@ -19,6 +22,10 @@ type tool struct {
 	docs documents
 	// socket is that of the server.
 	socket string
+	// network is where the server's site is; the site's URL is for operators who
+	// have no socket.
+	network *lab.Network
+	site    string
 }
 
 // run executes a verb and returns its standard output; the error carries what
@@ -43,7 +50,28 @@ func (t tool) render(ctx context.Context, image string) error {
 // serveArgs start the server.
 func (t tool) serveArgs(image, bridge string) []string {
 	args := append([]string{"serve"}, t.docs.secretArgs()...)
-	return append(args, "--image", image, "--interface", bridge, "--socket", t.socket, "--data", t.docs.data, "--new-cluster")
+	return append(args, "--image", image, "--interface", bridge, "--socket", t.socket, "--data", t.docs.data, "--new-cluster",
+		"--operators", strings.TrimPrefix(t.site, "https://"), "--operators-tokens", t.docs.tokens)
+}
+
+// letIn makes a token for somebody of a role, and the authority of the site's
+// certificate known.
+func (t tool) letIn(ctx context.Context, role access.Role) error {
+	token, err := t.run(ctx, "token", string(role), "--role", string(role), "--tokens", t.docs.tokens)
+	if err != nil {
+		return err
+	}
+	authority, err := t.run(ctx, "secrets", "show", "--secrets", t.docs.secrets, "--passphrase-file", t.docs.passphrase, "--certificate", "k8snode-provision-ca")
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(t.docs.token(role), token, 0o600), os.WriteFile(t.docs.authority, authority, 0o600))
+}
+
+// bySite runs a verb for somebody who reaches the server by its site.
+func (t tool) bySite(ctx context.Context, role access.Role, args ...string) ([]byte, error) {
+	args = append(args, "--server", t.site, "--server-ca", t.docs.authority, "--token-file", t.docs.token(role))
+	return kube.Run(t.network.Command(ctx, t.path, args...), "k8snode "+strings.Join(args, " "))
 }
 
 // nodes asks the server for its nodes.
@@ -64,8 +92,8 @@ func (t tool) nodes(ctx context.Context) ([]admin.Node, error) {
 
 // arm opens the install windows.
 func (t tool) arm(ctx context.Context, names ...string) error {
-	args := append([]string{"arm"}, names...)
-	_, err := t.run(ctx, append(args, "--for", "45m", "--socket", t.socket)...)
+	args := append([]string{"arm", "--for", "45m"}, names...)
+	_, err := t.bySite(ctx, access.Operator, args...)
 	return err
 }
 

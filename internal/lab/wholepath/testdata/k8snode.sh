@@ -1,7 +1,7 @@
 #!/bin/sh
 # Stands for k8snode up to a server that cannot listen.
 case $1 in
-secrets | render) ;;
+secrets | render | token) ;;
 serve)
 	# It dies after it was started, not while: its pid is recorded first.
 	sleep 1

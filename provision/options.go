@@ -28,10 +28,26 @@ const (
 	AnySource
 )
 
+// DHCPMode says what of DHCP is the server's.
+type DHCPMode int
+
+const (
+	// FullDHCP gives the machines of the inventory their addresses, and tells
+	// them what to load. It is the default.
+	FullDHCP DHCPMode = iota
+	// ProxyDHCP tells machines what to load, beside the DHCP server that gives
+	// the addresses.
+	ProxyDHCP
+)
+
 // DHCP switches DHCP on. The zero value leaves it off.
 type DHCP struct {
 	// Interface is the name of the one interface to serve; empty for none.
 	Interface string
+	Mode      DHCPMode
+	// Unknown makes a proxy boot machines that are not in the inventory too:
+	// their script waits, and shows them to the operator.
+	Unknown bool
 	// Server is the server's own IPv4 address on it.
 	Server netip.Addr
 	// Router and DNS may be left out.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/k8snode/k8snode/provision/admin"
@@ -94,21 +95,21 @@ func (s *Server) listen(ctx context.Context, sides []Side) (parts []part, err er
 	if addr := s.opts.HTTPListen; addr != "" {
 		l, err := lc.Listen(ctx, "tcp", addr)
 		if err != nil {
-			return parts, fmt.Errorf("listening for boot loaders: %w", err)
+			return parts, listening("boot loaders", err)
 		}
 		parts = append(parts, s.httpPart("http", l, s.bootServer()))
 	}
 	if addr := s.opts.TLSListen; addr != "" {
 		l, err := lc.Listen(ctx, "tcp", addr)
 		if err != nil {
-			return parts, fmt.Errorf("listening for machines: %w", err)
+			return parts, listening("machines", err)
 		}
 		parts = append(parts, s.httpPart("https", tls.NewListener(l, s.tlsConfig()), s.apiServer(s.observer.Machine(s.MachineHandler()))))
 	}
 	for _, side := range sides {
 		l, err := lc.Listen(ctx, "tcp", side.Listen)
 		if err != nil {
-			return parts, fmt.Errorf("listening for %s: %w", side.Name, err)
+			return parts, listening(side.Name, err)
 		}
 		parts = append(parts, s.httpPart(side.Name, tls.NewListener(l, side.TLS), s.apiServer(side.Handler)))
 	}
@@ -122,25 +123,61 @@ func (s *Server) listen(ctx context.Context, sides []Side) (parts []part, err er
 	if addr := s.opts.TFTPListen; addr != "" {
 		conn, err := lc.ListenPacket(ctx, "udp", addr)
 		if err != nil {
-			return parts, fmt.Errorf("listening for TFTP: %w", err)
+			return parts, listening("TFTP", err)
 		}
 		parts = append(parts, part{"tftp", conn.LocalAddr().String(), conn, func(ctx context.Context) error {
 			return netboot.TFTP(ctx, conn, s.loader, s.log)
 		}})
 	}
 	if s.opts.DHCP.Interface != "" {
-		conn, err := netboot.ListenDHCP(s.opts.DHCP.Interface)
+		dhcp, err := s.listenDHCP()
+		parts = append(parts, dhcp...)
 		if err != nil {
-			return parts, err
+			return parts, listening("DHCP", err)
 		}
-		parts = append(parts, part{"dhcp", s.opts.DHCP.Interface, conn, func(ctx context.Context) error {
-			return netboot.DHCP(ctx, conn, s.dhcpConfig(), s.log)
-		}})
 	}
 	if len(parts) == 0 {
 		return nil, errors.New("starting the provisioning server: every part is off")
 	}
 	return parts, nil
+}
+
+// listenDHCP opens the sockets of DHCP: one, and of a proxy a second one for
+// firmware that asks there. Those that it returns are open, with an error too.
+func (s *Server) listenDHCP() (parts []part, err error) {
+	iface, config := s.opts.DHCP.Interface, s.dhcpConfig()
+	conn, err := netboot.ListenDHCP(iface)
+	if err != nil {
+		return nil, err
+	}
+	if s.opts.DHCP.Mode == FullDHCP {
+		return []part{{"dhcp", iface, conn, func(ctx context.Context) error {
+			return netboot.DHCP(ctx, conn, config, s.log)
+		}}}, nil
+	}
+	parts = []part{{"dhcp proxy", iface, conn, func(ctx context.Context) error {
+		return netboot.Proxy(ctx, conn, netboot.DHCPPort, config, s.log)
+	}}}
+	second, err := netboot.ListenProxy(iface)
+	if err != nil {
+		return parts, err
+	}
+	return append(parts, part{"dhcp proxy, port 4011", iface, second, func(ctx context.Context) error {
+		return netboot.Proxy(ctx, second, netboot.ProxyPort, config, s.log)
+	}}), nil
+}
+
+// listening says why a socket is not open, and what helps.
+func listening(what string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("listening for %s: %w; another program has the port: ss -lnptu shows which", what, err)
+	case errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM):
+		return fmt.Errorf(`listening for %s: %w; run it as root, or once: setcap cap_net_bind_service,cap_net_raw+ep "$(command -v k8snode)"`, what, err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("listening for %s: %w; the address is none of this machine's", what, err)
+	}
+	return fmt.Errorf("listening for %s: %w", what, err)
 }
 
 func (s *Server) httpPart(name string, l net.Listener, srv *http.Server) part {
@@ -213,7 +250,13 @@ func (s *Server) dhcpConfig() netboot.Config {
 		c.TFTP = s.opts.DHCP.Server
 	}
 	for _, m := range s.inventory.Machines() {
-		c.Hosts = append(c.Hosts, netboot.Host{Name: m.Name, MAC: m.HardwareAddr(), Address: m.Address})
+		for i, mac := range m.Interfaces() {
+			// The address is one interface's; a boot file is for whichever asks.
+			if i == 0 || s.opts.DHCP.Mode == ProxyDHCP {
+				c.Hosts = append(c.Hosts, netboot.Host{Name: m.Name, MAC: mac, Address: m.Address})
+			}
+		}
 	}
+	c.Strangers = s.opts.DHCP.Unknown
 	return c
 }

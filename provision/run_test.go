@@ -261,7 +261,8 @@ func TestRunRefusesAndLeavesNothingOpen(t *testing.T) {
 	opts := options(t)
 	opts.HTTPListen = freePort(t, "tcp")
 	opts.TLSListen = taken.Addr().String()
-	if err := run(context.Background(), opts); err == nil || !strings.HasPrefix(err.Error(), "listening for machines: ") {
+	if err := run(context.Background(), opts); err == nil || !strings.HasPrefix(err.Error(), "listening for machines: ") ||
+		!strings.HasSuffix(err.Error(), "another program has the port: ss -lnptu shows which") {
 		t.Errorf("port in use: %v", err)
 	}
 	l, err := net.Listen("tcp4", opts.HTTPListen)
@@ -269,6 +270,17 @@ func TestRunRefusesAndLeavesNothingOpen(t *testing.T) {
 		t.Fatalf("the first port was left open: %v", err)
 	}
 	l.Close()
+
+	opts = options(t)
+	opts.TLSListen = "192.0.2.1:8443"
+	if err := run(context.Background(), opts); err == nil || !strings.HasSuffix(err.Error(), "the address is none of this machine's") {
+		t.Errorf("another machine's address: %v", err)
+	}
+	opts = options(t)
+	opts.DHCP = provision.DHCP{Interface: "none0", Server: netip.MustParseAddr("127.0.0.1"), Mode: provision.ProxyDHCP}
+	if err := run(context.Background(), opts); err == nil || !strings.HasPrefix(err.Error(), "listening for DHCP: interface none0, port 67: ") {
+		t.Errorf("no such interface: %v", err)
+	}
 
 	opts = options(t)
 	if err := run(context.Background(), opts); err == nil || err.Error() != "starting the provisioning server: every part is off" {

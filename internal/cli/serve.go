@@ -30,7 +30,9 @@ type serveFlags struct {
 	store                                     storeFlags
 	site                                      siteFlags
 	image, images, iface, socket, data, audit string
+	dhcp                                      string
 
+	unknown    bool
 	newCluster bool
 }
 
@@ -67,6 +69,8 @@ them can answer any machine; each has its own --data for its audit.`,
 	cmd.Flags().StringVar(&f.image, "image", "", "folder of the one image to serve (default out/node)")
 	cmd.Flags().StringVar(&f.images, "images", "", "folder of images, to which \"k8snode publish\" adds while the server runs")
 	cmd.Flags().StringVar(&f.iface, "interface", "", "interface to serve DHCP and TFTP on (default: neither)")
+	cmd.Flags().StringVar(&f.dhcp, "dhcp", dhcpFull, "full: give addresses and boot files; proxy: boot files only, beside another server that gives addresses; off: TFTP only")
+	cmd.Flags().BoolVar(&f.unknown, "boot-unknown", false, "as a proxy, boot machines that are not in the document too: they wait, and \"k8snode nodes --unknown\" lists them")
 	cmd.Flags().StringVar(&f.data, "data", "data", "folder of what the server knows of its nodes")
 	cmd.Flags().StringVar(&f.audit, "audit", "", "file that records every grant and refusal (default DATA/audit.jsonl)")
 	f.store.add(cmd)
@@ -87,7 +91,7 @@ func runServe(ctx context.Context, env Env, f serveFlags) (err error) {
 	if f.image != "" && f.images != "" {
 		return &usageError{"--image is one image, --images is many", "leave one of them out"}
 	}
-	if err := f.site.check(); err != nil {
+	if err := errors.Join(f.checkDHCP(), f.site.check()); err != nil {
 		return err
 	}
 	c, bundle, err := f.open(ctx, env)
@@ -150,6 +154,25 @@ func (f serveFlags) library() (*library.Library, error) {
 	return library.Single(f.image)
 }
 
+// Values of --dhcp.
+const (
+	dhcpFull  = "full"
+	dhcpProxy = "proxy"
+	dhcpOff   = "off"
+)
+
+func (f serveFlags) checkDHCP() error {
+	switch {
+	case f.dhcp != dhcpFull && f.dhcp != dhcpProxy && f.dhcp != dhcpOff:
+		return &usageError{fmt.Sprintf("--dhcp %s: there is no such way", f.dhcp), "use full, proxy or off"}
+	case f.dhcp != dhcpFull && f.iface == "":
+		return &usageError{"--dhcp is for an interface", "name it with --interface"}
+	case f.unknown && f.dhcp != dhcpProxy:
+		return &usageError{"--boot-unknown is for --dhcp proxy", "a full DHCP server has no addresses for unknown machines"}
+	}
+	return nil
+}
+
 func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, manifests [][]byte, f serveFlags) (provision.Options, error) {
 	spec := c.Spec
 	address, err := netip.ParseAddr(spec.Provision.Address)
@@ -192,7 +215,12 @@ func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, manifests [][]b
 	}
 	if f.iface != "" {
 		opts.TFTPListen = address.String() + ":69"
-		opts.DHCP = provision.DHCP{Interface: f.iface, Server: address}
+	}
+	if f.iface != "" && f.dhcp != dhcpOff {
+		opts.DHCP = provision.DHCP{Interface: f.iface, Server: address, Unknown: f.unknown}
+		if f.dhcp == dhcpProxy {
+			opts.DHCP.Mode = provision.ProxyDHCP
+		}
 		if spec.Network.Gateway != "" {
 			if opts.DHCP.Router, err = netip.ParseAddr(spec.Network.Gateway); err != nil {
 				return provision.Options{}, fmt.Errorf("reading spec.network.gateway: %w", err)

@@ -33,11 +33,14 @@ type Machine struct {
 	// LocalBoot is how its boot loader starts the local disk.
 	LocalBoot LocalBoot
 
-	mac net.HardwareAddr
+	interfaces []net.HardwareAddr
 }
 
 // HardwareAddr is the MAC, of a machine that New has checked.
-func (m Machine) HardwareAddr() net.HardwareAddr { return m.mac }
+func (m Machine) HardwareAddr() net.HardwareAddr { return m.interfaces[0] }
+
+// Interfaces are the MAC and the MACs, of a machine that New has checked.
+func (m Machine) Interfaces() []net.HardwareAddr { return m.interfaces }
 
 // LocalBoot is a way from a boot loader to the local disk. Firmware differs in
 // which of them it takes.
@@ -87,15 +90,13 @@ func New(machines []Machine) (*Inventory, error) {
 			problem("the name is not an RFC 1123 label")
 		}
 		claim("name", i.byName, m.Name)
-		for n, text := range append([]string{m.MAC}, m.MACs...) {
+		for _, text := range append([]string{m.MAC}, m.MACs...) {
 			mac, err := net.ParseMAC(text)
 			if err != nil || len(mac) != 6 {
 				problem("%q is not a MAC address", text)
 				continue
 			}
-			if n == 0 {
-				m.mac = mac
-			}
+			m.interfaces = append(m.interfaces, mac)
 			claim("MAC", i.byMAC, mac.String())
 		}
 		if m.UUID != "" {

@@ -13,10 +13,15 @@ import (
 
 // ListenDHCP opens the DHCP socket of one interface. It needs the right to use
 // port 67 and to bind to a device.
-func ListenDHCP(iface string) (net.PacketConn, error) {
-	conn, err := server4.NewIPv4UDPConn(iface, &net.UDPAddr{Port: dhcpv4.ServerPort})
+func ListenDHCP(iface string) (net.PacketConn, error) { return listen(iface, DHCPPort) }
+
+// ListenProxy opens the second socket of a proxy.
+func ListenProxy(iface string) (net.PacketConn, error) { return listen(iface, ProxyPort) }
+
+func listen(iface string, port int) (net.PacketConn, error) {
+	conn, err := server4.NewIPv4UDPConn(iface, &net.UDPAddr{Port: port})
 	if err != nil {
-		return nil, fmt.Errorf("listening for DHCP on interface %q: %w", iface, err)
+		return nil, fmt.Errorf("interface %s, port %d: %w", iface, port, err)
 	}
 	return conn, nil
 }
@@ -24,6 +29,37 @@ func ListenDHCP(iface string) (net.PacketConn, error) {
 // DHCP answers the requests that arrive at conn until ctx is done, and closes
 // conn. A nil log discards.
 func DHCP(ctx context.Context, conn net.PacketConn, c Config, log *slog.Logger) error {
+	return serve(ctx, conn, log, func(req *dhcpv4.DHCPv4, _ net.Addr) (answer, error) {
+		reply, decision, err := Reply(req, c)
+		a := answer{reply: reply, decision: decision}
+		if reply != nil {
+			a.to = Destination(req, reply)
+		}
+		return a, err
+	})
+}
+
+// Proxy is [DHCP] for a proxy, at conn, which is open at port: 67 or [ProxyPort].
+func Proxy(ctx context.Context, conn net.PacketConn, port int, c Config, log *slog.Logger) error {
+	return serve(ctx, conn, log, func(req *dhcpv4.DHCPv4, peer net.Addr) (answer, error) {
+		reply, decision, err := ProxyReply(req, port, c)
+		a := answer{reply: reply, decision: decision}
+		if reply != nil {
+			a.to = proxyDestination(req, reply, port, peer)
+		}
+		return a, err
+	})
+}
+
+// answer is what a request is answered with, and where that goes.
+type answer struct {
+	reply    *dhcpv4.DHCPv4
+	decision Decision
+	to       net.Addr
+}
+
+// serve answers requests until ctx is done, and closes conn.
+func serve(ctx context.Context, conn net.PacketConn, log *slog.Logger, decide func(req *dhcpv4.DHCPv4, peer net.Addr) (answer, error)) error {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -32,7 +68,7 @@ func DHCP(ctx context.Context, conn net.PacketConn, c Config, log *slog.Logger) 
 	defer conn.Close()
 	buf := make([]byte, 64<<10)
 	for {
-		n, _, err := conn.ReadFrom(buf)
+		n, peer, err := conn.ReadFrom(buf)
 		if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 			return nil
 		}
@@ -44,25 +80,25 @@ func DHCP(ctx context.Context, conn net.PacketConn, c Config, log *slog.Logger) 
 			log.Debug("not a dhcp packet", "error", err)
 			continue
 		}
-		answer(conn, req, c, log)
+		a, err := decide(req, peer)
+		send(conn, req, a, err, log)
 	}
 }
 
-func answer(conn net.PacketConn, req *dhcpv4.DHCPv4, c Config, log *slog.Logger) {
-	reply, decision, err := Reply(req, c)
-	log = log.With("mac", req.ClientHWAddr.String(), "message", req.MessageType().String(), "decision", string(decision))
-	if err != nil {
+// send sends an answer, and logs what became of the request.
+func send(conn net.PacketConn, req *dhcpv4.DHCPv4, a answer, err error, log *slog.Logger) {
+	log = log.With("mac", req.ClientHWAddr.String(), "message", req.MessageType().String(), "decision", string(a.decision))
+	switch {
+	case err != nil:
 		log.Error("dhcp request not answered", "error", err)
 		return
-	}
-	if reply == nil {
+	case a.reply == nil:
 		log.Info("dhcp request ignored")
 		return
 	}
-	to := Destination(req, reply)
-	if _, err := conn.WriteTo(reply.ToBytes(), to); err != nil {
-		log.Error("dhcp answer not sent", "to", to.String(), "error", err)
+	if _, err := conn.WriteTo(a.reply.ToBytes(), a.to); err != nil {
+		log.Error("dhcp answer not sent", "to", a.to.String(), "error", err)
 		return
 	}
-	log.Info("dhcp request answered", "address", reply.YourIPAddr.String(), "file", reply.BootFileName)
+	log.Info("dhcp request answered", "address", a.reply.YourIPAddr.String(), "file", a.reply.BootFileName)
 }

@@ -15,9 +15,12 @@
 // nothing to a stranger; answers reach a client that has no address yet; TFTP
 // reads one file and writes none.
 //
-// There is no address pool and no lease database, as every address is fixed,
-// no proxy DHCP and no boot for machines without UEFI that are not already in
-// iPXE.
+// Where another server gives the addresses, [ProxyReply] decides and [Proxy] sends
+// what to load alone: to who boots from the network, in the first answer, and again
+// where firmware asks for it (port 4011).
+//
+// There is no address pool and no lease database, as every address is fixed, and
+// no boot for machines without UEFI that are not already in iPXE.
 //
 // Start with [Reply].
 package netboot

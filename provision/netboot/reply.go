@@ -45,6 +45,9 @@ type Config struct {
 	// TFTP names the server of [BootFile], by default none: then UEFI PXE is
 	// given an address only.
 	TFTP netip.Addr
+	// Strangers makes a proxy answer machines that are no hosts as well: their
+	// script makes them wait, and shows them to the operator.
+	Strangers bool
 }
 
 // A Decision says what became of a request. It is for the log.
@@ -54,6 +57,10 @@ type Decision string
 const (
 	// IgnoredStranger: no host of the configuration has this MAC.
 	IgnoredStranger Decision = "ignored: not in the inventory"
+	// IgnoredLocal: who asks a proxy does not boot from the network.
+	IgnoredLocal Decision = "ignored: not a network boot"
+	// IgnoredNothing: there is no loader for this kind of firmware.
+	IgnoredNothing Decision = "ignored: nothing to load for this firmware"
 	// IgnoredOther: the request is not for this server.
 	IgnoredOther Decision = "ignored: for another server"
 	// IgnoredType: the message needs no answer.
@@ -160,13 +167,13 @@ func (c Config) boot(req *dhcpv4.DHCPv4) []dhcpv4.Modifier {
 			return nil
 		}
 		return bootFile(c.ScriptURL)
-	case strings.HasPrefix(class, "HTTPClient") && isArch(req, iana.EFI_X86_64_HTTP):
+	case strings.HasPrefix(class, httpClient) && isArch(req, iana.EFI_X86_64_HTTP):
 		if c.LoaderURL == "" {
 			return nil
 		}
 		// UEFI 2.10, 24.7.3.1: the answer is for HTTP boot only if it says so.
-		return append(bootFile(c.LoaderURL), dhcpv4.WithOption(dhcpv4.OptClassIdentifier("HTTPClient")))
-	case strings.HasPrefix(class, "PXEClient") && isArch(req, iana.EFI_BC, iana.EFI_X86_64):
+		return append(bootFile(c.LoaderURL), dhcpv4.WithOption(dhcpv4.OptClassIdentifier(httpClient)))
+	case strings.HasPrefix(class, pxeClient) && isArch(req, iana.EFI_BC, iana.EFI_X86_64):
 		if !c.TFTP.IsValid() {
 			return nil
 		}

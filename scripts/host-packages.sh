@@ -25,6 +25,7 @@ bake=(
 )
 test=(
 	chromium-headless-shell
+	dnsmasq-base
 	dosfstools
 	gcc
 	gdisk

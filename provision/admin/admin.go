@@ -137,43 +137,21 @@ type sentinel struct {
 
 // NewHandler serves b, and the images of l unless that is nil.
 func NewHandler(b Backend, l Library) http.Handler {
-	mux := http.NewServeMux()
+	routes := nodeRoutes(b)
 	if l != nil {
-		handleImages(mux, l)
+		routes = append(routes, imageRoutes(l)...)
 	}
-	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, r *http.Request) {
-		nodes, err := b.Nodes(r.Context())
-		answer(w, nodes, err)
-	})
-	mux.HandleFunc("GET /strangers", func(w http.ResponseWriter, r *http.Request) {
-		strangers, err := b.Strangers(r.Context())
-		answer(w, strangers, err)
-	})
-	mux.HandleFunc("POST /nodes/{name}/arm", func(w http.ResponseWriter, r *http.Request) {
-		window, err := readWindow(http.MaxBytesReader(w, r.Body, maxBody))
+	mux := http.NewServeMux()
+	for _, r := range routes {
+		mux.HandleFunc(r.pattern, r.serve)
+	}
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		document, err := OpenAPI()
 		if err != nil {
-			write(w, http.StatusBadRequest, errorBody{Error: err.Error()})
+			answer(w, nil, err)
 			return
 		}
-		n, err := b.Arm(r.Context(), r.PathValue("name"), window)
-		answer(w, n, err)
-	})
-	mux.HandleFunc("POST /nodes/{name}/disarm", func(w http.ResponseWriter, r *http.Request) {
-		n, err := b.Disarm(r.Context(), r.PathValue("name"))
-		answer(w, n, err)
-	})
-	mux.HandleFunc("POST /nodes/{name}/hold", func(w http.ResponseWriter, r *http.Request) {
-		why, err := readWhy(http.MaxBytesReader(w, r.Body, maxBody))
-		if err != nil {
-			write(w, http.StatusBadRequest, errorBody{Error: err.Error()})
-			return
-		}
-		n, err := b.Hold(r.Context(), r.PathValue("name"), why)
-		answer(w, n, err)
-	})
-	mux.HandleFunc("POST /nodes/{name}/release", func(w http.ResponseWriter, r *http.Request) {
-		n, err := b.Release(r.Context(), r.PathValue("name"))
-		answer(w, n, err)
+		write(w, http.StatusOK, json.RawMessage(document))
 	})
 	return mux
 }

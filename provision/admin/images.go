@@ -53,50 +53,75 @@ type Library interface {
 	Remove(ctx context.Context, id string) error
 }
 
-// handleImages adds the part of the API that is about images.
-func handleImages(mux *http.ServeMux, b Library) {
-	mux.HandleFunc("GET /images", func(w http.ResponseWriter, r *http.Request) {
-		all, err := b.Images(r.Context())
-		answer(w, all, err)
-	})
-	mux.HandleFunc("POST /images", func(w http.ResponseWriter, r *http.Request) {
-		manifest, err := io.ReadAll(http.MaxBytesReader(w, r.Body, library.MaxManifest))
-		if err != nil {
-			write(w, http.StatusBadRequest, errorBody{Error: fmt.Sprintf("reading the manifest: %v", err)})
-			return
-		}
-		// What other images have is read before it is linked.
-		if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
-			write(w, http.StatusInternalServerError, errorBody{Error: err.Error()})
-			return
-		}
-		upload, err := b.Begin(r.Context(), manifest)
-		answer(w, upload, err)
-	})
-	mux.HandleFunc("PATCH /images/{id}/files/{path...}", func(w http.ResponseWriter, r *http.Request) {
-		offset, err := strconv.ParseInt(r.Header.Get(offsetHeader), 10, 64)
-		if err != nil || offset < 0 {
-			write(w, http.StatusBadRequest, errorBody{Error: "the header " + offsetHeader + " is not a number of bytes"})
-			return
-		}
-		// An upload takes its time: whoever is at the socket may have it.
-		rc := http.NewResponseController(w)
-		if err := errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})); err != nil {
-			write(w, http.StatusInternalServerError, errorBody{Error: err.Error()})
-			return
-		}
-		have, err := b.Append(r.Context(), r.PathValue("id"), r.PathValue("path"), offset, r.Body)
-		w.Header().Set(offsetHeader, strconv.FormatInt(have, 10))
-		answer(w, struct{}{}, err)
-	})
-	for verb, do := range map[string]func(context.Context, string) error{"commit": b.Commit, "activate": b.Activate} {
-		mux.HandleFunc("POST /images/{id}/"+verb, func(w http.ResponseWriter, r *http.Request) {
-			answer(w, struct{}{}, do(r.Context(), r.PathValue("id")))
-		})
+func imageRoutes(l Library) []route {
+	return []route{
+		{
+			pattern: "GET /images", name: "images", does: "Every image that is served, and those that are being published", result: []Image{},
+			serve: func(w http.ResponseWriter, r *http.Request) {
+				all, err := l.Images(r.Context())
+				answer(w, all, err)
+			},
+		},
+		{
+			pattern: "POST /images", name: "begin", does: "Begin to publish an image, or go on with it: what files are missing",
+			body: manifest{}, result: library.Upload{}, fails: []string{"one-image"},
+			serve: func(w http.ResponseWriter, r *http.Request) { begin(w, r, l) },
+		},
+		{
+			pattern: "PATCH /images/{id}/files/{path...}", name: "append", does: "Add bytes to a file, at the offset that the header " + offsetHeader + " says",
+			body: rawBytes{}, result: struct{}{}, fails: []string{"unknown-image", "offset", "content"},
+			serve: func(w http.ResponseWriter, r *http.Request) { appendTo(w, r, l) },
+		},
+		{
+			pattern: "POST /images/{id}/commit", name: "commit", does: "Serve an image that has all of its files", result: struct{}{}, fails: []string{"unknown-image", "content"},
+			serve: onImage(func(ctx context.Context, id string) error { return l.Commit(ctx, id) }),
+		},
+		{
+			pattern: "POST /images/{id}/activate", name: "activate", does: "Make it the image that new installs get", result: struct{}{}, fails: []string{"unknown-image", "one-image"},
+			serve: onImage(func(ctx context.Context, id string) error { return l.Activate(ctx, id) }),
+		},
+		{
+			pattern: "DELETE /images/{id}", name: "remove", does: "Remove an image, or what has arrived of it", result: struct{}{}, fails: []string{"unknown-image", "active-image", "one-image"},
+			serve: onImage(func(ctx context.Context, id string) error { return l.Remove(ctx, id) }),
+		},
 	}
-	mux.HandleFunc("DELETE /images/{id}", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, struct{}{}, b.Remove(r.Context(), r.PathValue("id")))
-	})
+}
+
+func begin(w http.ResponseWriter, r *http.Request, l Library) {
+	manifest, err := io.ReadAll(http.MaxBytesReader(w, r.Body, library.MaxManifest))
+	if err != nil {
+		write(w, http.StatusBadRequest, errorBody{Error: fmt.Sprintf("reading the manifest: %v", err)})
+		return
+	}
+	// What other images have is read before it is linked.
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Time{}); err != nil {
+		write(w, http.StatusInternalServerError, errorBody{Error: err.Error()})
+		return
+	}
+	upload, err := l.Begin(r.Context(), manifest)
+	answer(w, upload, err)
+}
+
+func appendTo(w http.ResponseWriter, r *http.Request, l Library) {
+	offset, err := strconv.ParseInt(r.Header.Get(offsetHeader), 10, 64)
+	if err != nil || offset < 0 {
+		write(w, http.StatusBadRequest, errorBody{Error: "the header " + offsetHeader + " is not a number of bytes"})
+		return
+	}
+	// An upload takes its time: whoever was let in may have it.
+	rc := http.NewResponseController(w)
+	if err := errors.Join(rc.SetReadDeadline(time.Time{}), rc.SetWriteDeadline(time.Time{})); err != nil {
+		write(w, http.StatusInternalServerError, errorBody{Error: err.Error()})
+		return
+	}
+	have, err := l.Append(r.Context(), r.PathValue("id"), r.PathValue("path"), offset, r.Body)
+	w.Header().Set(offsetHeader, strconv.FormatInt(have, 10))
+	answer(w, struct{}{}, err)
+}
+
+// onImage serves what needs nothing but the ID of an image.
+func onImage(do func(ctx context.Context, id string) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { answer(w, struct{}{}, do(r.Context(), r.PathValue("id"))) }
 }
 
 var _ Library = (*Client)(nil)

@@ -108,6 +108,13 @@ const (
 	PhaseFailed Phase = "failed"
 )
 
+// Phases are all of them, in the order of the way.
+func Phases() []Phase {
+	return []Phase{
+		PhaseRegistered, PhaseArmed, PhaseInstalling, PhaseInstalled, PhaseConfiguring, PhaseBootstrapping, PhaseReady, PhaseFailed,
+	}
+}
+
 // Report is what a machine says of itself.
 type Report struct {
 	Phase Phase `json:"phase"`

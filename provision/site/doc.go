@@ -7,7 +7,7 @@
 // the server tells what it does.
 //
 //	/            pages, for a session or a certificate
-//	/api/v1/     the API of package admin
+//	/api/v1/     the API of package admin; /api/v1/openapi.json describes it
 //	/metrics     for Prometheus, with a viewer's token
 //	/healthz     for whoever restarts the server; it says ok, and nothing else
 //

@@ -35,7 +35,7 @@ stage_race() {
 # end in the middle; the recipe of upstream's releases. What the programs of the
 # image say of the files that nodes get. Three members of its etcd, wiped in turn; three for
 # several provisioning servers.
-stage_again() { e2e '^(TestReproducible|TestOutputs|TestBakeEndings|TestReleaseBake|TestPrograms|TestCertificates|TestIgnition|TestEtcd|TestEtcdStore|TestPackaging)$'; }
+stage_again() { e2e '^(TestReproducible|TestOutputs|TestBakeEndings|TestReleaseBake|TestPrograms|TestCertificates|TestIgnition|TestEtcd|TestEtcdStore|TestPackaging|TestFleet|TestProxyDHCP)$'; }
 
 stage_bake() { make --no-print-directory image "RECIPE=$recipe" "OUT=$out"; }
 

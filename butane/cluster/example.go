@@ -6,6 +6,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
 	"text/template"
 )
 
@@ -31,6 +34,16 @@ type exampleData struct {
 	VIP, Gateway, Server, PodSubnet string
 	Nodes                           []exampleNode
 }
+
+// NameScalar is the name as YAML reads it as text: 001 is a number, and no is none.
+func (d exampleData) NameScalar() string {
+	if plainName.MatchString(d.Name) && !slices.Contains([]string{"true", "false", "null", "yes", "no", "on", "off", "y", "n"}, d.Name) {
+		return d.Name
+	}
+	return strconv.Quote(d.Name)
+}
+
+var plainName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
 type exampleNode struct {
 	Name, MAC, Address string

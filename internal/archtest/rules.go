@@ -111,6 +111,7 @@ func K8snode() Rules {
 			{"internal/archtest", nil, "reads source, imports none of it"},
 			{"internal/fieldref", nil, "a leaf for tests: pages from types"},
 			{"internal/golden", nil, "a leaf for tests"},
+			{"internal/lab/rack", []string{"internal/lab/guestconfig", "provision/api"}, "machines as the server sees them, without the agent's code"},
 			{"internal/qemu", []string{"provision/cpio"}, "the arguments of an emulator, for people and for tests"},
 			{"internal/lab", []string{"internal/qemu"}, "machines and networks, whatever runs on them"},
 			{"internal/lab/bootcheck", []string{

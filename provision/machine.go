@@ -29,6 +29,9 @@ const (
 func (s *Server) MachineHandler() http.Handler { return http.HandlerFunc(s.serveMachine) }
 
 func (s *Server) serveMachine(w http.ResponseWriter, r *http.Request) {
+	if !s.patient(w, r) {
+		return
+	}
 	// Exact paths: an unclean one is not found, and never redirected, because
 	// Ignition drops its headers on the way.
 	switch r.URL.Path {

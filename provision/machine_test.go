@@ -15,6 +15,7 @@ import (
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
 	"github.com/k8snode/k8snode/provision/store"
+	"github.com/k8snode/k8snode/provision/throttle"
 )
 
 func TestPlan(t *testing.T) {
@@ -238,5 +239,35 @@ func TestTooManyInstallsHold(t *testing.T) {
 	}
 	if _, err := f.srv.Hold(t.Context(), "none", ""); !errors.Is(err, store.ErrUnknownNode) {
 		t.Errorf("holding an unknown node: %v", err)
+	}
+}
+
+// Whoever is refused again and again is put off, by an answer that machines come back
+// after, and fills no log meanwhile.
+func TestRefusedTooOften(t *testing.T) {
+	f := newFixture(t, func(o *provision.Options) { o.Limits.Failures = throttle.Limit{Burst: 5, Every: time.Minute} })
+	f.arm()
+	token := f.seed().Token
+	ask := func(from, token string) answer { return f.from(from, "GET", f.api.URL+api.PathInstall, token, "") }
+	for range 5 {
+		if got := ask(thief, token+"x"); got.status != http.StatusForbidden {
+			t.Fatalf("%d %s", got.status, got.body)
+		}
+	}
+	lines := strings.Count(f.audit.String(), "\n")
+	if got := ask(thief, token+"x"); got.status != http.StatusServiceUnavailable || got.header.Get("Retry-After") != "60" {
+		t.Errorf("%d %s, %v", got.status, got.body, got.header)
+	}
+	if got := f.from(thief, "GET", f.boot.URL+"/seed/machine.cpio?mac=52-54-00-00-00-01", "", ""); got.status != http.StatusServiceUnavailable {
+		t.Errorf("seed: %d", got.status)
+	}
+	if got := strings.Count(f.audit.String(), "\n"); got != lines {
+		t.Errorf("%d lines of the audit, want %d", got, lines)
+	}
+	// Others are not kept waiting, and later it may ask again.
+	f.plan(token)
+	f.clock.add(2 * time.Minute)
+	if got := ask(thief, token+"x"); got.status != http.StatusForbidden {
+		t.Errorf("two minutes later: %d", got.status)
 	}
 }

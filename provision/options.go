@@ -14,6 +14,7 @@ import (
 	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
+	"github.com/k8snode/k8snode/provision/throttle"
 )
 
 // SourcePolicy says from where a machine may speak.
@@ -64,6 +65,10 @@ type Limits struct {
 	ReplayWindow time.Duration
 	MaxWindow    time.Duration
 	ReportLife   time.Duration
+	// Failures bounds how often an address may be refused: after 60 times it is
+	// told to come back later, and once more each second. What is refused is
+	// recorded, so that nobody fills the audit.
+	Failures throttle.Limit
 }
 
 // Options say what to serve, and where. Each part is off while its listen

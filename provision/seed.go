@@ -17,6 +17,9 @@ import (
 const seedPath = "/seed/machine.cpio"
 
 func (s *Server) serveSeed(w http.ResponseWriter, r *http.Request) {
+	if !s.patient(w, r) {
+		return
+	}
 	from := clientAddr(r)
 	facts, err := inventory.ReadFacts(r.URL.RawQuery)
 	if err != nil {
@@ -25,6 +28,7 @@ func (s *Server) serveSeed(w http.ResponseWriter, r *http.Request) {
 	}
 	m, err := s.inventory.Match(facts)
 	if err != nil {
+		s.failures.Take(from)
 		s.record(audit.Event{Address: from, Action: "seed", Result: "refused", Detail: facts.IDs() + ": " + err.Error()})
 		http.NotFound(w, r)
 		return

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"time"
 
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
 	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
+	"github.com/k8snode/k8snode/provision/throttle"
 )
 
 // A Server holds everything but the sockets.
@@ -24,6 +28,7 @@ type Server struct {
 	inventory *inventory.Inventory
 	strangers inventory.Sightings
 	observer  Observer
+	failures  *throttle.Limiter
 }
 
 // An Observer is told what the server does, to count it.
@@ -54,7 +59,7 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checking the options of the provisioning server: %w", err)
 	}
-	s := &Server{opts: opts, log: opts.Logger, store: opts.Store, inventory: machines, observer: blind{}}
+	s := &Server{opts: opts, log: opts.Logger, store: opts.Store, inventory: machines, observer: blind{}, failures: failures(opts)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -77,6 +82,31 @@ func New(ctx context.Context, opts Options) (*Server, error) {
 		return nil, fmt.Errorf("adding the inventory to the store: %w", err)
 	}
 	return s, nil
+}
+
+// failures are those of machines; a site behind one address has many of them.
+func failures(opts Options) *throttle.Limiter {
+	limit := opts.Limits.Failures
+	if limit.Burst == 0 {
+		limit.Burst = 60
+	}
+	if limit.Every == 0 {
+		limit.Every = time.Second
+	}
+	return throttle.New(limit, opts.Now)
+}
+
+// patient reports whether an address may ask, or answers it: a machine comes back
+// after a 503, and gives up after a 429.
+func (s *Server) patient(w http.ResponseWriter, r *http.Request) bool {
+	wait := s.failures.Wait(clientAddr(r))
+	if wait == 0 {
+		return true
+	}
+	s.log.Debug("request put off", "address", r.RemoteAddr, "wait", wait)
+	w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	http.Error(w, "too many refused requests from this address, come back later", http.StatusServiceUnavailable)
+	return false
 }
 
 // node returns the state of one node.
@@ -121,6 +151,7 @@ func (s *Server) checkSource(ctx context.Context, m inventory.Machine, from neti
 
 // refused writes a refusal to the log and to the audit.
 func (s *Server) refused(node string, from netip.Addr, action, reason string) {
+	s.failures.Take(from)
 	s.log.Warn("request refused", "node", node, "address", from.String(), "action", action, "reason", reason)
 	s.record(audit.Event{Node: node, Address: from, Action: action, Result: "refused", Detail: reason})
 }

@@ -41,9 +41,9 @@ func K8snode() Rules {
 
 			// Provision.
 			{"provision", []string{
-				"images", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/inventory", "provision/library", "provision/netboot", "provision/store",
+				"images", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/inventory", "provision/library", "provision/netboot", "provision/store", "provision/throttle",
 			}, "serves what it is given: rendering and baking are somebody else's"},
-			{"provision/access", []string{"internal/report"}, "who may do what, whatever that is"},
+			{"provision/access", []string{"internal/report", "provision/throttle"}, "who may do what, whatever that is"},
 			{"provision/admin", []string{"provision/api", "provision/library", "provision/store"}, "the operator's side of the server"},
 			{"provision/audit", []string{"provision/api"}, "a log of deliveries"},
 			{"provision/cpio", nil, "one file format"},
@@ -57,6 +57,7 @@ func K8snode() Rules {
 			{"provision/store/etcdstore", []string{"provision/api", "provision/store"}, "a store for several servers"},
 			{"provision/store/storetest", []string{"provision/api", "provision/store"}, "the behaviour test of every store"},
 			{"provision/site", []string{"provision/access", "provision/admin", "provision/audit", "provision/metrics", "provision/ui"}, "the operators' side, put together"},
+			{"provision/throttle", nil, "addresses and times"},
 			{"provision/ui", []string{"provision/access", "provision/admin", "provision/api", "provision/audit", "provision/store"}, "shows what operators see, to those whom the guard lets in"},
 
 			// On the machine.

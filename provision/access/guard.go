@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/k8snode/k8snode/provision/throttle"
 )
 
 // Options say who is let in. Without ClientCAs and Tokens it is nobody.
@@ -34,7 +36,7 @@ type Options struct {
 	// how long without a request of a person, 1 hour by default.
 	SessionLife time.Duration
 	SessionIdle time.Duration
-	Failures    FailureLimit
+	Failures    throttle.Limit
 
 	// Audit is offered every login, failed login and change; nil records
 	// nothing. When it returns an error before a change or a login, that does
@@ -81,7 +83,7 @@ type Event struct {
 type Guard struct {
 	opts     Options
 	log      *slog.Logger
-	failures *failures
+	failures *throttle.Limiter
 	sessions *sessions
 	origins  *http.CrossOriginProtection
 }
@@ -102,7 +104,7 @@ func New(opts Options) (*Guard, error) {
 	}
 	g := &Guard{
 		opts: opts, log: opts.Logger,
-		failures: newFailures(opts.Failures, opts.Now),
+		failures: throttle.New(opts.Failures, opts.Now),
 		sessions: &sessions{
 			life: opts.SessionLife, idle: opts.SessionIdle,
 			now: opts.Now, rand: opts.Rand, byDigest: make(map[digest]session),
@@ -227,13 +229,13 @@ func (g *Guard) identify(r *http.Request) (Identity, *denial) {
 // checkToken returns whose a token is.
 func (g *Guard) checkToken(r *http.Request, token string) (entry, *denial) {
 	addr := clientAddr(r)
-	wait, ok := g.failures.take(addr)
+	wait, ok := g.failures.Take(addr)
 	if !ok {
 		return entry{}, tooMany(wait)
 	}
 	tokens, denied := g.tokens()
 	if denied != nil {
-		g.failures.giveBack(addr)
+		g.failures.GiveBack(addr)
 		return entry{}, denied
 	}
 	e, ok := tokens.find(token)
@@ -241,14 +243,14 @@ func (g *Guard) checkToken(r *http.Request, token string) (entry, *denial) {
 		g.refuse(r, Identity{}, "login", "the token is not one of the file")
 		return entry{}, &denial{status: http.StatusUnauthorized, reason: "the token is not valid"}
 	}
-	g.failures.giveBack(addr)
+	g.failures.GiveBack(addr)
 	return e, nil
 }
 
 // failed is for a certificate that is not good. Nobody can guess one: the limit
 // is for the audit, and keeps no good one out.
 func (g *Guard) failed(r *http.Request, reason string) *denial {
-	if wait, ok := g.failures.take(clientAddr(r)); !ok {
+	if wait, ok := g.failures.Take(clientAddr(r)); !ok {
 		return tooMany(wait)
 	}
 	g.refuse(r, Identity{}, "login", reason)

@@ -121,7 +121,9 @@ func appendTo(w http.ResponseWriter, r *http.Request, l Library) {
 
 // onImage serves what needs nothing but the ID of an image.
 func onImage(do func(ctx context.Context, id string) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) { answer(w, struct{}{}, do(r.Context(), r.PathValue("id"))) }
+	return func(w http.ResponseWriter, r *http.Request) {
+		answer(w, struct{}{}, do(r.Context(), r.PathValue("id")))
+	}
 }
 
 var _ Library = (*Client)(nil)

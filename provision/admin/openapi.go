@@ -201,4 +201,3 @@ type (
 		Required   []string           `json:"required,omitempty"`
 	}
 )
-

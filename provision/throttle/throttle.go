@@ -1,4 +1,4 @@
-package access
+package throttle
 
 import (
 	"container/list"
@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// FailureLimit bounds how often one address may fail. Zero values are the
-// defaults.
-type FailureLimit struct {
+// Limit bounds how often one address may fail. Zero values are the defaults.
+type Limit struct {
 	// Burst is how many failures in a row are answered, 10 by default.
 	Burst int
 	// Every is the time after which one more is, 15 seconds by default.
@@ -19,9 +18,9 @@ type FailureLimit struct {
 	Addresses int
 }
 
-// failures is a token bucket for each address.
-type failures struct {
-	limit FailureLimit
+// A Limiter is a token bucket for each address. It is safe for concurrent use.
+type Limiter struct {
+	limit Limit
 	now   func() time.Time
 
 	mu    sync.Mutex
@@ -37,7 +36,8 @@ type bucket struct {
 	full time.Time
 }
 
-func newFailures(limit FailureLimit, now func() time.Time) *failures {
+// New returns a limiter with full buckets.
+func New(limit Limit, now func() time.Time) *Limiter {
 	if limit.Burst <= 0 {
 		limit.Burst = 10
 	}
@@ -47,12 +47,12 @@ func newFailures(limit FailureLimit, now func() time.Time) *failures {
 	if limit.Addresses <= 0 {
 		limit.Addresses = 4096
 	}
-	return &failures{limit: limit, now: now, byKey: make(map[netip.Prefix]*list.Element), order: list.New()}
+	return &Limiter{limit: limit, now: now, byKey: make(map[netip.Prefix]*list.Element), order: list.New()}
 }
 
-// take takes the right to try once, before it is known how the attempt ends: many
+// Take takes the right to try once, before it is known how the attempt ends: many
 // at the same time are counted, too. Without it, wait is how long to wait.
-func (f *failures) take(addr netip.Addr) (wait time.Duration, ok bool) {
+func (f *Limiter) Take(addr netip.Addr) (wait time.Duration, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now, key := f.now(), keyOf(addr)
@@ -69,16 +69,32 @@ func (f *failures) take(addr netip.Addr) (wait time.Duration, ok bool) {
 	if b.full.Before(now) {
 		b.full = now
 	}
-	next := b.full.Add(f.limit.Every)
-	if over := next.Sub(now) - time.Duration(f.limit.Burst)*f.limit.Every; over > 0 {
+	if over := f.over(b.full); over > 0 {
 		return over, false
 	}
-	b.full = next
+	b.full = b.full.Add(f.limit.Every)
 	return 0, true
 }
 
-// giveBack is for an attempt that succeeded.
-func (f *failures) giveBack(addr netip.Addr) {
+// Wait is how long an address has to wait for its next attempt, 0 if it has not. It
+// takes nothing.
+func (f *Limiter) Wait(addr netip.Addr) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, known := f.byKey[keyOf(addr)]
+	if !known {
+		return 0
+	}
+	return max(0, f.over(bucketOf(e).full))
+}
+
+// over is how much earlier an attempt is than it may be, by when its bucket is full.
+func (f *Limiter) over(full time.Time) time.Duration {
+	return full.Add(f.limit.Every).Sub(f.now()) - time.Duration(f.limit.Burst)*f.limit.Every
+}
+
+// GiveBack is for an attempt that succeeded.
+func (f *Limiter) GiveBack(addr netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e, ok := f.byKey[keyOf(addr)]
@@ -91,7 +107,7 @@ func (f *failures) giveBack(addr netip.Addr) {
 	}
 }
 
-func (f *failures) drop(e *list.Element) {
+func (f *Limiter) drop(e *list.Element) {
 	delete(f.byKey, bucketOf(e).key)
 	f.order.Remove(e)
 }

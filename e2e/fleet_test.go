@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -41,17 +42,17 @@ func TestFleet(t *testing.T) {
 		must(t, err)
 	}
 	// Twice, while the machines are on their way.
-	ctx, cancel := context.WithCancel(t.Context())
+	arrived := make(chan struct{}, len(s.places))
 	killed := make(chan error, 1)
-	go func() { killed <- s.killNowAndThen(ctx) }()
+	go func() { killed <- s.killAfter(arrived, len(s.places)/3, len(s.places)/3) }()
 	was := time.Now()
 	result, err := rack.Run(t.Context(), rack.Options{
 		Places: s.places, Thief: netip.MustParseAddr("10.64.255.66"), HTTPURL: "http://" + s.address + ":8080", CA: s.authority,
-		Dial: s.dial, Seed: *seed, Now: time.Now,
+		Dial: s.dial, Now: time.Now, Arrived: func() { arrived <- struct{}{} },
+		Dice: func(machine int) rack.Dice { return rand.New(rand.NewPCG(*seed, uint64(machine))) },
 	})
-	cancel()
-	must(t, <-killed)
 	must(t, err)
+	must(t, <-killed)
 	memory := s.memory(t)
 	nodes, err := client.Nodes(t.Context())
 	must(t, err)
@@ -138,13 +139,12 @@ func (s *provisioningSite) answers(ctx context.Context, client *admin.Client) er
 	return fmt.Errorf("the server does not answer: %w\n%s", err, log)
 }
 
-// killNowAndThen takes the power from the server, and starts it again.
-func (s *provisioningSite) killNowAndThen(ctx context.Context) error {
-	for s.kills < 2 {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(2 * time.Second):
+// killAfter takes the power from the server each time that so many more machines have
+// arrived, and starts it again.
+func (s *provisioningSite) killAfter(arrived <-chan struct{}, counts ...int) error {
+	for _, count := range counts {
+		for range count {
+			<-arrived
 		}
 		if err := s.process.Process.Kill(); err != nil {
 			return err

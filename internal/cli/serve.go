@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -98,6 +99,8 @@ func runServe(ctx context.Context, env Env, f serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	// To open the secrets with a passphrase took 256 MiB, never needed again.
+	debug.FreeOSMemory()
 	manifests, err := nodeconfig.Manifests(f.cluster, c)
 	if err != nil {
 		return err

@@ -58,6 +58,8 @@ func ProxyReply(req *dhcpv4.DHCPv4, port int, c Config) (*dhcpv4.DHCPv4, Decisio
 		dhcpv4.WithMessageType(kind),
 		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(c.Server.AsSlice())),
 		dhcpv4.WithOption(dhcpv4.OptClassIdentifier(class)),
+		// iPXE takes no boot file of a proxy that names no server, a URL neither.
+		dhcpv4.WithServerIP(c.Server.AsSlice()),
 	}
 	mods = append(mods, boot...)
 	if class == pxeClient {

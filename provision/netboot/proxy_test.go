@@ -74,7 +74,7 @@ func TestProxyReply(t *testing.T) {
 			if want := []byte{6, 1, 11, 255}; tt.class == "PXEClient" && !bytes.Equal(control, want) || tt.class != "PXEClient" && control != nil {
 				t.Errorf("options of PXE: %x", control)
 			}
-			if tt.file == "ipxe.efi" && reply.ServerIPAddr.String() != "192.0.2.1" {
+			if reply.ServerIPAddr.String() != "192.0.2.1" {
 				t.Errorf("boot file from %s", reply.ServerIPAddr)
 			}
 		})

@@ -8,7 +8,7 @@
 //
 // Promises: a config that is another node's, two different ones for one machine, one
 // for a thief, and one after it was burned are each counted, and are never passed over;
-// the same seed makes the same troubles.
+// the same dice make the same troubles.
 //
 // It writes no disk, and runs no Ignition: one machine of package wholepath does.
 //

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"strings"
@@ -23,7 +22,7 @@ type machine struct {
 	Place
 	uuid  string
 	run   *run
-	dice  *rand.Rand
+	dice  Dice
 	http  *http.Client
 	thief *http.Client
 	// config is the digest of the config that it got first.
@@ -64,7 +63,7 @@ func (m *machine) query() string {
 
 // firmware fetches the boot script, which installs.
 func (m *machine) firmware(ctx context.Context) error {
-	_, body, err := m.fetch(ctx, m.http, request{url: m.run.opts.HTTPURL + "/boot/machine.ipxe?" + m.query()})
+	body, err := m.fetch(ctx, m.http, request{url: m.run.opts.HTTPURL + "/boot/machine.ipxe?" + m.query()})
 	if err == nil && !bytes.Contains(body, []byte("installing "+m.Name+" with image")) {
 		err = fmt.Errorf("the script does not install it: %.200s", body)
 	}
@@ -73,7 +72,7 @@ func (m *machine) firmware(ctx context.Context) error {
 
 // seed fetches what is appended to the initramfs.
 func (m *machine) seed(ctx context.Context) (api.Seed, error) {
-	_, body, err := m.fetch(ctx, m.http, request{url: m.run.opts.HTTPURL + "/seed/machine.cpio?" + m.query()})
+	body, err := m.fetch(ctx, m.http, request{url: m.run.opts.HTTPURL + "/seed/machine.cpio?" + m.query()})
 	if err != nil {
 		return api.Seed{}, err
 	}
@@ -94,7 +93,7 @@ type stub struct{ url, token string }
 
 // install fetches the plan and tells of the installation.
 func (m *machine) install(ctx context.Context, seed api.Seed) (stub, error) {
-	_, body, err := m.fetch(ctx, m.http, request{url: seed.Server + api.PathInstall, token: seed.Token})
+	body, err := m.fetch(ctx, m.http, request{url: seed.Server + api.PathInstall, token: seed.Token})
 	if err != nil {
 		return stub{}, err
 	}
@@ -136,7 +135,7 @@ func (m *machine) report(ctx context.Context, seed api.Seed, r api.Report) error
 	if err != nil {
 		return err
 	}
-	_, _, err = m.fetch(ctx, m.http, request{url: seed.Server + api.PathReport, token: seed.Token, body: b})
+	_, err = m.fetch(ctx, m.http, request{url: seed.Server + api.PathReport, token: seed.Token, body: b})
 	return err
 }
 
@@ -150,7 +149,7 @@ func (m *machine) ignite(ctx context.Context, s stub) (api.ReportConfig, error) 
 	var report api.ReportConfig
 	for range 1 + m.dice.IntN(2) {
 		m.steal(ctx, s, "while it is delivered")
-		_, body, err := m.fetch(ctx, m.http, request{url: s.url, token: s.token})
+		body, err := m.fetch(ctx, m.http, request{url: s.url, token: s.token})
 		if err != nil {
 			return api.ReportConfig{}, err
 		}
@@ -230,15 +229,15 @@ type request struct {
 
 // fetch asks until it is answered: 503, broken connections and a server that starts
 // again are passed over, as by iPXE, the agent and Ignition.
-func (m *machine) fetch(ctx context.Context, c *http.Client, r request) (int, []byte, error) {
+func (m *machine) fetch(ctx context.Context, c *http.Client, r request) ([]byte, error) {
 	var last error
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
 		status, body, err := m.once(ctx, c, r)
 		switch {
 		case err == nil && status == http.StatusOK:
-			return status, body, nil
+			return body, nil
 		case err == nil && status != http.StatusServiceUnavailable && status < 500:
-			return status, body, fmt.Errorf("%s: %d %.200s", withoutQuery(r.url), status, body)
+			return nil, fmt.Errorf("%s: %d %.200s", withoutQuery(r.url), status, body)
 		case err == nil:
 			err = fmt.Errorf("%s: %d", withoutQuery(r.url), status)
 		}
@@ -246,7 +245,7 @@ func (m *machine) fetch(ctx context.Context, c *http.Client, r request) (int, []
 		last = err
 		select {
 		case <-ctx.Done():
-			return 0, nil, errors.Join(ctx.Err(), last)
+			return nil, errors.Join(ctx.Err(), last)
 		case <-time.After(pause):
 		}
 	}
@@ -286,7 +285,7 @@ func (m *machine) breakOff(ctx context.Context, s stub) {
 		return
 	}
 	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, m.dice.Int64N(4096))
+	_, _ = io.CopyN(io.Discard, resp.Body, int64(m.dice.IntN(4096)))
 }
 
 // newcHeader is that of an entry of a cpio archive: thirteen numbers of eight digits.

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -23,6 +22,9 @@ type Place struct {
 	Address netip.Addr
 }
 
+// Dice throw a number from 0 to n, without n.
+type Dice interface{ IntN(n int) int }
+
 // Options say which machines go, and where.
 type Options struct {
 	Places []Place
@@ -36,8 +38,10 @@ type Options struct {
 	Dial func(ctx context.Context, from netip.Addr, address string) (net.Conn, error)
 	// Parallel is how many machines are on their way at a time, 128 by default.
 	Parallel int
-	// Seed is of the troubles.
-	Seed uint64
+	// Dice are those by which a machine, by its number, has troubles.
+	Dice func(machine int) Dice
+	// Arrived is called for each machine that is ready; nil is not.
+	Arrived func()
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -109,13 +113,19 @@ func Run(ctx context.Context, opts Options) (Result, error) {
 	for i, place := range opts.Places {
 		group.Go(func() error {
 			m := &machine{
-				Place: place, run: r, dice: rand.New(rand.NewPCG(opts.Seed, uint64(i))),
+				Place: place, run: r, dice: opts.Dice(i),
 				uuid: fmt.Sprintf("4c4c4544-0000-4000-8000-%012x", i+1),
 				http: r.client(place.Address, roots), thief: r.client(opts.Thief, roots),
 			}
 			defer m.http.CloseIdleConnections()
 			defer m.thief.CloseIdleConnections()
-			return m.way(ctx)
+			if err := m.way(ctx); err != nil {
+				return err
+			}
+			if opts.Arrived != nil {
+				opts.Arrived()
+			}
+			return nil
 		})
 	}
 	err := group.Wait()

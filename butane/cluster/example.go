@@ -78,7 +78,10 @@ func Example(o ExampleOptions) ([]byte, error) {
 	data := exampleData{ExampleOptions: o, Gateway: at(exampleGateway).String(), Server: at(exampleServer).String()}
 	// A /24 for each node, in a subnet that is aligned whatever its size.
 	data.PodSubnet = DefaultPodSubnet
-	if count := o.ControlPlanes + o.Workers; count > 256 {
+	switch count := o.ControlPlanes + o.Workers; {
+	case count > 1<<12:
+		data.PodSubnet = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 128, 0, 0}), 9).String()
+	case count > 1<<8:
 		data.PodSubnet = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 240, 0, 0}), 12).String()
 	}
 	if o.ControlPlanes > 1 {

@@ -69,7 +69,7 @@ func TestVerifyRefuses(t *testing.T) {
 		{"first removed", lines[1] + lines[2], "checking line 1 of the audit log: it does not follow the line before"},
 		{"cut", lines[0] + strings.TrimSuffix(lines[1], "\n"), "checking line 2 of the audit log: it has no end"},
 		{"key added", strings.Replace(lines[0], `"seq"`, `"x":1,"seq"`, 1), "checking line 1 of the audit log: its digest is wrong"},
-		{"not JSON", "x\n", "checking line 1 of the audit log: invalid character 'x' looking for beginning of value"},
+		{"not JSON", "x\n", "checking line 1 of the audit log: it is not an entry: invalid character 'x' looking for beginning of value"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := audit.Verify(strings.NewReader(tt.log))

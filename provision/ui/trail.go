@@ -214,9 +214,9 @@ func wholeLines(data []byte, _ bool) (advance int, token []byte, err error) {
 
 // add takes in a line with its end.
 func (t *Trail) add(raw []byte) {
-	l, reason := readLine(raw[:len(raw)-1], t.chain.Tail)
-	if reason != "" {
-		t.breakAt(reason)
+	l, err := audit.ReadLine(raw[:len(raw)-1], t.chain.Tail)
+	if err != nil {
+		t.breakAt(why(err))
 	}
 	if t.nodes == nil {
 		t.nodes = make(map[string]int32)
@@ -229,7 +229,7 @@ func (t *Trail) add(raw []byte) {
 	t.refs = append(t.refs, ref{offset: t.read, size: int32(len(raw)), node: node})
 	t.read += int64(len(raw))
 	if t.chain.Broken == "" {
-		t.chain.Tail = audit.Tail{Seq: l.Seq, Hash: l.Hash}
+		t.chain.Tail = l.Tail()
 		t.proved = len(t.refs)
 	}
 }
@@ -242,14 +242,25 @@ func (t *Trail) breakAt(reason string) {
 	}
 }
 
+// why is what people are told of a line: no parser's words.
+func why(err error) string {
+	for _, known := range []error{audit.ErrNoLine, audit.ErrOrder, audit.ErrDigest} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return err.Error()
+}
+
 func (t *Trail) entry(f *os.File, i int) (Entry, error) {
 	raw := make([]byte, t.refs[i].size)
 	if _, err := f.ReadAt(raw, t.refs[i].offset); err != nil {
 		return Entry{}, fmt.Errorf("reading line %d of the audit log: %w", i+1, err)
 	}
-	l, reason := readLine(raw[:len(raw)-1], audit.Tail{})
-	if reason == notALine {
+	// Alone it follows nothing; what the chain proves is known already.
+	l, err := audit.ReadLine(raw[:len(raw)-1], audit.Tail{})
+	if errors.Is(err, audit.ErrNoLine) {
 		return Entry{Event: audit.Event{Action: "?", Result: "?", Detail: "this line is not an entry"}, Seq: int64(i) + 1}, nil
 	}
-	return Entry{Event: l.event(), Seq: l.Seq, Time: l.Time, Proved: i < t.proved}, nil
+	return Entry{Event: l.Event(), Seq: l.Seq, Time: l.Time, Proved: i < t.proved}, nil
 }

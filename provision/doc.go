@@ -4,12 +4,14 @@
 //
 // The flow of a machine, with the handler that serves each step:
 //
-//	GET /boot/MAC.ipxe     boot     install, or boot the local disk
+//	GET /boot.ipxe         boot     asks again with what the machine is
+//	GET /boot/machine.ipxe boot     install, boot the local disk, or wait
 //	GET /artifacts/ID/...  boot     kernel, initramfs, disk image
-//	GET /seed/MAC.cpio     boot     address, authority and install token
+//	GET /seed/machine.cpio boot     address, authority and install token
 //	GET  /v1/install       machine  the plan, with a stub and a config token
 //	GET  /v1/config        machine  the config, with a report token
 //	POST /v1/report        machine  progress
+//	POST /v1/renew         machine  certificates of etcd, months later
 //
 // Promises:
 //   - Closed by default: without an install window, opened by an operator for
@@ -23,9 +25,13 @@
 //   - A refusal is final to Ignition (403), a fault is retried by it (503), and
 //     no answer is empty: Ignition takes an empty config for a config.
 //
-// Package store holds these rules, netboot DHCP and TFTP, admin the
-// operator's side. This package renders no config and reads no cluster
-// document: [Options] takes functions for that.
+//   - Whoever is refused again and again is put off, by an answer that a machine
+//     comes back after.
 //
-// Start with [Run].
+// Package store holds these rules, inventory knows which machine is which, netboot is
+// DHCP and TFTP, admin the operator's side, which package site puts behind a guard. This
+// package renders no config and reads no cluster document: [Options] takes functions
+// for that.
+//
+// Start with [New].
 package provision

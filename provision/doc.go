@@ -14,14 +14,19 @@
 //	POST /v1/renew         machine  certificates of etcd, months later
 //
 // Promises:
+//
 //   - Closed by default: without an install window, opened by an operator for
 //     one node, no seed, plan or config is served.
+//
 //   - An install has one image from its script to its config: the one that was
 //     current when the node was armed. It is served while others are published.
+//
 //   - No secret is in a script, a URL, a kernel argument, a log or the audit;
 //     what cannot be audited is not delivered.
+//
 //   - A config is delivered to one reader, once; a repetition within a short
 //     time is the same bytes; anyone else is refused, counted and shown.
+//
 //   - A refusal is final to Ignition (403), a fault is retried by it (503), and
 //     no answer is empty: Ignition takes an empty config for a config.
 //

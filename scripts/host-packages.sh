@@ -35,6 +35,7 @@ test=(
 	libc6-dev
 	ovmf
 	qemu-system-x86
+	qemu-utils
 	shellcheck
 	squashfs-tools
 	xorriso

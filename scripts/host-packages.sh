@@ -25,6 +25,7 @@ bake=(
 )
 test=(
 	chromium-headless-shell
+	cryptsetup-bin
 	dnsmasq-base
 	dosfstools
 	gcc

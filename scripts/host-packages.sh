@@ -33,7 +33,9 @@ test=(
 	grub-efi-amd64-bin
 	grub-pc-bin
 	iproute2
+	ipmitool
 	libc6-dev
+	openipmi
 	ovmf
 	qemu-system-x86
 	qemu-utils

@@ -3,6 +3,7 @@ package disk
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -58,43 +59,83 @@ func ReadTable(r io.ReaderAt, sector int) (Table, error) {
 }
 
 func readTable(r io.ReaderAt, sector int) (Table, error) {
+	t, _, err := readTableAt(r, sector, int64(sector))
+	return t, err
+}
+
+// rawTable is a table as it is on the disk.
+type rawTable struct {
+	guid       [16]byte
+	entries    []byte
+	entrySize  int
+	entriesLBA uint64
+}
+
+// gptSignature begins a header.
+const gptSignature = "EFI PART"
+
+// A noTableError says that a table is missing or damaged, so that the other one of the
+// disk may be used.
+type noTableError struct{ err error }
+
+func (e *noTableError) Error() string { return e.err.Error() }
+func (e *noTableError) Unwrap() error { return e.err }
+
+// readTableAt reads the table whose header is at an offset.
+func readTableAt(r io.ReaderAt, sector int, at int64) (Table, rawTable, error) {
 	if sector != SectorSize && sector != LargeSector {
-		return Table{}, fmt.Errorf("sectors of %d bytes are not supported, want %d or %d", sector, SectorSize, LargeSector)
+		return Table{}, rawTable{}, fmt.Errorf("sectors of %d bytes are not supported, want %d or %d", sector, SectorSize, LargeSector)
 	}
+	raw, err := readRaw(r, sector, at)
+	if err != nil {
+		return Table{}, rawTable{}, &noTableError{err}
+	}
+	t, err := raw.table(sector)
+	return t, raw, err
+}
+
+func readRaw(r io.ReaderAt, sector int, at int64) (rawTable, error) {
 	header := make([]byte, SectorSize)
-	if _, err := r.ReadAt(header, int64(sector)); err != nil {
-		return Table{}, fmt.Errorf("reading header: %w", err)
+	if _, err := r.ReadAt(header, at); err != nil {
+		return rawTable{}, fmt.Errorf("reading header: %w", err)
 	}
 	le := binary.LittleEndian
-	if !bytes.Equal(header[:8], []byte("EFI PART")) {
-		return Table{}, fmt.Errorf("no GPT header")
+	if !bytes.Equal(header[:8], []byte(gptSignature)) {
+		return rawTable{}, errors.New("no GPT header")
 	}
 	headerSize := le.Uint32(header[12:])
 	if headerSize < 92 || headerSize > SectorSize {
-		return Table{}, fmt.Errorf("header size %d is out of range", headerSize)
+		return rawTable{}, fmt.Errorf("header size %d is out of range", headerSize)
 	}
 	sum := le.Uint32(header[16:])
 	clear(header[16:20])
 	if got := crc32.ChecksumIEEE(header[:headerSize]); got != sum {
-		return Table{}, fmt.Errorf("header checksum is %08x, want %08x", got, sum)
+		return rawTable{}, fmt.Errorf("header checksum is %08x, want %08x", got, sum)
 	}
 	entriesLBA, count, size := le.Uint64(header[72:]), le.Uint32(header[80:]), le.Uint32(header[84:])
 	if count > maxEntries || size < 128 || size > maxEntrySize || size%8 != 0 {
-		return Table{}, fmt.Errorf("%d entries of %d bytes are out of range", count, size)
+		return rawTable{}, fmt.Errorf("%d entries of %d bytes are out of range", count, size)
 	}
-	if entriesLBA < 2 || entriesLBA > 1<<32 {
-		return Table{}, fmt.Errorf("entries at sector %d are out of range", entriesLBA)
+	if entriesLBA < 2 || entriesLBA > 1<<50 {
+		return rawTable{}, fmt.Errorf("entries at sector %d are out of range", entriesLBA)
 	}
 	entries := make([]byte, count*size)
 	if _, err := r.ReadAt(entries, int64(entriesLBA)*int64(sector)); err != nil && count > 0 {
-		return Table{}, fmt.Errorf("reading entries: %w", err)
+		return rawTable{}, fmt.Errorf("reading entries: %w", err)
 	}
 	if got, want := crc32.ChecksumIEEE(entries), le.Uint32(header[88:]); got != want {
-		return Table{}, fmt.Errorf("checksum of entries is %08x, want %08x", got, want)
+		return rawTable{}, fmt.Errorf("checksum of entries is %08x, want %08x", got, want)
 	}
-	t := Table{GUID: guid(header[56:72])}
-	for i := range int(count) {
-		entry := entries[i*int(size):][:128]
+	raw := rawTable{entries: entries, entrySize: int(size), entriesLBA: entriesLBA}
+	copy(raw.guid[:], header[56:72])
+	return raw, nil
+}
+
+func (raw rawTable) table(sector int) (Table, error) {
+	le := binary.LittleEndian
+	t := Table{GUID: guid(raw.guid[:])}
+	for i := range len(raw.entries) / raw.entrySize {
+		entry := raw.entries[i*raw.entrySize:][:128]
 		if bytes.Equal(entry[:16], make([]byte, 16)) {
 			continue
 		}

@@ -5,17 +5,21 @@
 // block map, compute the [Layout] (pure), then touch the disk:
 //
 //  1. zero the first and the last MiB, and the gaps between blocks;
-//  2. fetch, check and write every block; the first one is kept in memory;
+//  2. fetch, check and write every block; the first one is kept in memory, and
+//     its partition table made one of this disk;
 //  3. write the rest of the first block and the stub;
 //  4. drop the caches, read everything back and compare digests;
-//  5. write the first 4 KiB, which make the disk bootable;
-//  6. move the backup partition table to the end of the disk.
+//  5. write the backup of the table to the end of the disk;
+//  6. write the first 4 KiB, which make the disk bootable.
 //
 // Promises:
 //   - Nothing is written before disk, sizes and block map are known to fit.
 //   - A disk that could boot holds the whole image and the stub, and was read
 //     back: a power cut at any moment leaves either that or a disk without a
-//     partition table. When a step after 5 fails, the table is erased again.
+//     partition table. When the last step fails, the table is erased again.
+//   - A partition that the plan keeps is in a table of the disk at any moment, so
+//     that an install which is interrupted keeps it too when it is begun anew.
+//     Then step 5 comes last.
 //   - Blocks come over plain HTTP; each is checked against the block map, and
 //     the block map against the plan, which came over TLS.
 //   - A lost connection costs the blocks in flight: the next request begins at

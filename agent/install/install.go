@@ -33,7 +33,7 @@ type Options struct {
 	Client *client.Client
 	// Root is the folder that holds sys and dev; "" is the running system.
 	Root string
-	// Runner finds sgdisk and udevadm.
+	// Runner finds udevadm.
 	Runner command.Runner
 	// Open opens the selected disk; nil means disk.Open.
 	Open func(path string) (disk.Target, error)
@@ -209,8 +209,6 @@ func (in *installer) settle(ctx context.Context) {
 }
 
 func settleArgs() []string { return []string{"settle", "--timeout=30"} }
-
-func moveBackupTableArgs(device string) []string { return []string{"--move-second-header", device} }
 
 // stubAt finds the seed partition in the image's own table and encodes the
 // stub for it.

@@ -38,6 +38,8 @@ type Layout struct {
 	Zero []Range
 	// Total is the number of bytes in blocks.
 	Total int64
+	// Disk is the size of the disk.
+	Disk int64
 }
 
 // ParseBlockMap reads a block map and checks everything that the writer relies
@@ -111,7 +113,7 @@ func NewLayout(m images.BlockMap, diskSize int64) (Layout, error) {
 	if diskSize < 2*eraseSize {
 		return Layout{}, fmt.Errorf("the disk has %d bytes, less than two MiB", diskSize)
 	}
-	l := Layout{Zero: []Range{
+	l := Layout{Disk: diskSize, Zero: []Range{
 		{0, eraseSize},
 		{diskSize - eraseSize, eraseSize},
 	}}

@@ -35,13 +35,13 @@ func TestNewLayout(t *testing.T) {
 			size:   20 * mib,
 			want: install.Layout{
 				Zero:  []install.Range{{0, mib}, {19 * mib, mib}, {2 * mib, 2 * mib}, {5 * mib, 3 * mib}},
-				Total: 3 * mib,
+				Total: 3 * mib, Disk: 20 * mib,
 			},
 		},
 		{
 			name: "exactly as large as the image", size: 8 * mib,
 			blocks: blockMap(block(0, 4*mib, 0, 9), block(4*mib, 4*mib, 9, 9)),
-			want:   install.Layout{Zero: []install.Range{{0, mib}, {7 * mib, mib}}, Total: 8 * mib},
+			want:   install.Layout{Zero: []install.Range{{0, mib}, {7 * mib, mib}}, Total: 8 * mib, Disk: 8 * mib},
 		},
 		{
 			name: "a sector short", size: 8*mib - 512,

@@ -76,8 +76,8 @@ func TestHeadIsWrittenLast(t *testing.T) {
 			if at := firstDifference(l.disk("sda"), want); at >= 0 {
 				t.Errorf("before the head is written the disk differs at byte %d", at)
 			}
-			if !bytes.Equal(p, l.image[:4096]) {
-				t.Error("the head is not that of the image")
+			if !bytes.Equal(p, l.installed()[:4096]) {
+				t.Error("the head is not that of the image, with the table of the disk")
 			}
 			return nil
 		}})
@@ -104,9 +104,9 @@ func TestPowerCutAtEveryWrite(t *testing.T) {
 		}})
 		err := install.Run(context.Background(), l.opts)
 		if err == nil {
-			// Seven blocks, the rest of the first, the stub, the head.
-			if cut != 11 {
-				t.Errorf("the install made %d writes, want 10", cut-1)
+			// Seven blocks, the rest of the first, the stub, the backup table, the head.
+			if cut != 12 {
+				t.Errorf("the install made %d writes, want 11", cut-1)
 			}
 			return
 		}

@@ -18,88 +18,116 @@ func (in *installer) write(ctx context.Context, path string, plan api.InstallPla
 	if err != nil {
 		return err
 	}
-	bootable, err := in.writeImage(ctx, target, plan, blocks, layout)
+	kept, err := findKept(target, plan.Keep, blocks, layout)
+	if err != nil {
+		return errors.Join(err, target.Close())
+	}
+	if kept != nil {
+		in.say("keeping partition %s: %d MiB at %d MiB", kept.Label, kept.Size/mib, kept.Start/mib)
+	}
+	w := writer{installer: in, target: target, plan: plan, blocks: blocks, layout: layout, kept: kept}
+	bootable, err := w.write(ctx)
 	if err := errors.Join(err, target.Close()); err != nil {
 		if bootable {
 			return in.disarm(ctx, path, err)
 		}
 		return err
 	}
-	// sgdisk opens the disk itself, and asks the kernel to read the new table:
-	// both need the disk to be closed here.
-	in.step = "table"
-	if err := in.opts.Runner.Run(ctx, nil, "sgdisk", moveBackupTableArgs(path)...); err != nil {
-		return in.disarm(ctx, path, fmt.Errorf("moving backup partition table: %w", err))
-	}
 	in.rereadTable(ctx, path)
 	return nil
 }
 
-// writeImage fills the disk; the head comes last. It reports whether the head
-// may have been written.
-func (in *installer) writeImage(ctx context.Context, target disk.Target, plan api.InstallPlan, blocks images.BlockMap, layout Layout) (bootable bool, err error) {
-	in.say("erasing")
-	for i, r := range layout.Zero {
-		if err := target.Zero(ctx, r.Offset, r.Length); err != nil {
-			return false, fmt.Errorf("erasing disk: %w", err)
-		}
-		if i == 1 { // both ends: from now on it does not boot
-			if err := target.Sync(); err != nil {
-				return false, fmt.Errorf("erasing disk: %w", err)
-			}
-		}
-	}
+// A writer fills one disk.
+type writer struct {
+	*installer
+	target disk.Target
+	plan   api.InstallPlan
+	blocks images.BlockMap
+	layout Layout
+	kept   *disk.Entry
+}
 
-	writing := startProgress("write", layout.Total, in.opts.Reports.Interval, in.opts.Console, in.reporter)
-	f := &fetcher{
-		client: in.opts.Client, url: plan.Image.DiskURL, blocks: blocks, target: target,
-		policy: in.opts.Retry, tries: in.opts.BlockTries, spanLimit: in.opts.SpanLimit,
-		progress: writing, log: in.opts.Log,
+// write fills the disk; the head comes last. It reports whether that may have been
+// written.
+func (w writer) write(ctx context.Context) (bootable bool, err error) {
+	w.say("erasing")
+	if err := w.erase(ctx); err != nil {
+		return false, fmt.Errorf("erasing disk: %w", err)
 	}
-	first, err := f.fetch(ctx)
-	writing.stop()
+	first, err := w.fetch(ctx)
 	if err != nil {
 		return false, err
 	}
-
-	stubRange, stub, err := stubAt(first, blocks, plan.Stub)
+	stubRange, stub, err := stubAt(first, w.blocks, w.plan.Stub)
 	if err != nil {
 		return false, err
 	}
-	if _, err := target.WriteAt(first[headSize:], headSize); err != nil {
+	backup, err := w.table(first)
+	if err != nil {
+		return false, err
+	}
+	if _, err := w.target.WriteAt(first[headSize:], headSize); err != nil {
 		return false, fmt.Errorf("writing disk: %w", err)
 	}
-	if _, err := target.WriteAt(stub, stubRange.Offset); err != nil {
+	if _, err := w.target.WriteAt(stub, stubRange.Offset); err != nil {
 		return false, fmt.Errorf("writing stub: %w", err)
 	}
-	if err := flush(target); err != nil {
+	if err := flush(w.target); err != nil {
 		return false, err
 	}
 
-	in.step = "verify"
-	v := verifier{target: target, blocks: blocks, head: first[:headSize], stubRange: stubRange, stub: stub}
-	v.progress = startProgress("verify", layout.Total, in.opts.Reports.Interval, in.opts.Console, in.reporter)
+	w.step = "verify"
+	v := verifier{target: w.target, blocks: w.blocks, first: first, stubRange: stubRange, stub: stub}
+	v.progress = startProgress("verify", w.layout.Total, w.opts.Reports.Interval, w.opts.Console, w.reporter)
 	err = v.verify(ctx)
 	v.progress.stop()
 	if err != nil {
 		return false, err
 	}
 
-	in.step = "head"
-	if _, err := target.WriteAt(first[:headSize], 0); err != nil {
-		return true, fmt.Errorf("writing disk: %w", err)
+	if w.kept == nil {
+		w.step = "table"
+		if err := w.writeChecked(backup, w.backupAt()); err != nil {
+			return false, err
+		}
 	}
-	if err := flush(target); err != nil {
+	w.step = "head"
+	if err := w.writeChecked(first[:headSize], 0); err != nil || w.kept == nil {
 		return true, err
 	}
-	head := make([]byte, headSize)
-	if _, err := target.ReadAt(head, 0); err != nil {
-		return true, fmt.Errorf("reading disk back: %w", err)
+	// The place of a partition that stays has been in the old backup until now.
+	w.step = "table"
+	return true, w.writeChecked(backup, w.backupAt())
+}
+
+// fetch copies the image but for its first block, which it returns.
+func (w writer) fetch(ctx context.Context) ([]byte, error) {
+	writing := startProgress("write", w.layout.Total, w.opts.Reports.Interval, w.opts.Console, w.reporter)
+	defer writing.stop()
+	f := &fetcher{
+		client: w.opts.Client, url: w.plan.Image.DiskURL, blocks: w.blocks, target: w.target,
+		policy: w.opts.Retry, tries: w.opts.BlockTries, spanLimit: w.opts.SpanLimit,
+		progress: writing, log: w.opts.Log,
 	}
-	if !bytes.Equal(head, first[:headSize]) {
-		return true, errBadDisk(0)
+	return f.fetch(ctx)
+}
+
+// writeChecked writes a few bytes, and reads them back from the medium.
+func (w writer) writeChecked(data []byte, offset int64) error {
+	if _, err := w.target.WriteAt(data, offset); err != nil {
+		return fmt.Errorf("writing disk: %w", err)
 	}
-	return true, nil
+	if err := flush(w.target); err != nil {
+		return err
+	}
+	got := make([]byte, len(data))
+	if _, err := w.target.ReadAt(got, offset); err != nil {
+		return fmt.Errorf("reading disk back: %w", err)
+	}
+	if !bytes.Equal(got, data) {
+		return errBadDisk(offset)
+	}
+	return nil
 }
 
 func flush(target disk.Target) error {
@@ -143,8 +171,9 @@ func (in *installer) disarm(ctx context.Context, path string, cause error) error
 type verifier struct {
 	target disk.Target
 	blocks images.BlockMap
-	// head is not on the disk yet.
-	head      []byte
+	// first is the first block as it shall be, with the disk's own table; its head is
+	// not on the disk yet.
+	first     []byte
 	stubRange Range
 	stub      []byte
 	progress  *progress
@@ -163,12 +192,14 @@ func (v verifier) verify(ctx context.Context) error {
 		if _, err := v.target.ReadAt(buf, b.Offset); err != nil {
 			return fmt.Errorf("reading disk back: %w", err)
 		}
-		if i == 0 {
-			copy(buf, v.head)
-		}
 		// The image has zeros where the stub was written; it is compared below.
 		v.maskStub(buf, b.Offset)
-		if digest(buf) != b.SHA256 {
+		if i == 0 {
+			copy(buf, v.first[:headSize])
+			if !bytes.Equal(buf, v.first) {
+				return errBadDisk(b.Offset)
+			}
+		} else if digest(buf) != b.SHA256 {
 			return errBadDisk(b.Offset)
 		}
 		v.progress.add(b.Length)

@@ -52,6 +52,9 @@ type InstallPlan struct {
 	Node  string        `json:"node"`
 	Image InstallImage  `json:"image"`
 	Disk  DiskSelection `json:"disk"`
+	// Keep is a partition of an earlier install that stays as it is; nil keeps
+	// nothing.
+	Keep *KeepPartition `json:"keep,omitempty"`
 	// Stub is the Ignition config that the agent leaves on the disk: it makes
 	// Ignition fetch the node's own config, once.
 	Stub []byte `json:"stub"`
@@ -64,6 +67,13 @@ type InstallImage struct {
 	DiskURL        string `json:"diskURL"`
 	BlockMapURL    string `json:"blockMapURL"`
 	BlockMapSHA256 string `json:"blockMapSHA256"`
+}
+
+// KeepPartition is the one partition with a label, if it has the size that the
+// node's config expects.
+type KeepPartition struct {
+	Label   string `json:"label"`
+	SizeMiB int64  `json:"sizeMiB"`
 }
 
 // DiskSelection must match exactly one disk of the machine. Empty fields

@@ -24,13 +24,16 @@ type Partition struct {
 }
 
 // GPT returns the first 17408 bytes of a disk with sectors of 512 bytes: a
-// protective MBR's signature, a GPT header and 128 entries.
+// protective MBR, a GPT header and 128 entries.
 func GPT(partitions ...Partition) []byte { return GPTOf(disk.SectorSize, [16]byte{}, partitions...) }
 
 // GPTOf is GPT for any sector size and GUID of the table.
 func GPTOf(sector int, guid [16]byte, partitions ...Partition) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, disk.GPTSize(sector))
+	b[446+4] = 0xee // a protective partition, from sector 1
+	le.PutUint32(b[446+8:], 1)
+	le.PutUint32(b[446+12:], 0xffffffff)
 	b[510], b[511] = 0x55, 0xaa
 	entries := b[2*sector:]
 	for i, p := range partitions {
@@ -48,6 +51,7 @@ func GPTOf(sector int, guid [16]byte, partitions ...Partition) []byte {
 	le.PutUint32(h[8:], 0x10000)
 	le.PutUint32(h[12:], 92)
 	le.PutUint64(h[24:], 1)
+	le.PutUint64(h[40:], uint64(disk.GPTSize(sector))/uint64(sector))
 	copy(h[56:], guid[:])
 	le.PutUint64(h[72:], 2)
 	le.PutUint32(h[80:], 128)

@@ -38,10 +38,18 @@ const (
 // var-lib-docker.mount), so that both are under project quota.
 const containersDir = "/var/lib/containers"
 
-// etcdMiB is the size of etcd's partition beside the system.
-func etcdMiB(n node) int {
+// EtcdPartitionMiB is the size of the partition with the data of etcd on the disk of
+// the system of a node; 0 when there is none.
+func EtcdPartitionMiB(c cluster.Cluster, n cluster.Node) int64 {
+	if n.Role != cluster.ControlPlane || n.EtcdDisk != nil {
+		return 0
+	}
+	return int64(etcdMiB(c.Spec))
+}
+
+func etcdMiB(spec cluster.Spec) int {
 	size := 0
-	for _, i := range instances(n.spec) {
+	for _, i := range instances(spec) {
 		size += i.quotaGiB*1024 + etcdSpareMiB
 	}
 	return size
@@ -52,7 +60,9 @@ func etcdMiB(n node) int {
 func disks(n node) []Disk {
 	partitions := []Partition{{Label: LabelState, Number: numberState, SizeMiB: stateMiB, WipePartitionEntry: true}}
 	if n.controlPlane() && n.EtcdDisk == nil {
-		partitions = append(partitions, Partition{Label: LabelEtcd, Number: numberEtcd, SizeMiB: etcdMiB(n), WipePartitionEntry: true})
+		// One that is kept is where the installer left it; of another size it is an
+		// error, and not made anew.
+		partitions = append(partitions, Partition{Label: LabelEtcd, Number: numberEtcd, SizeMiB: etcdMiB(n.spec), WipePartitionEntry: !n.KeepEtcd})
 	}
 	partitions = append(partitions, Partition{Label: LabelContainers, Number: numberContainers, WipePartitionEntry: true})
 	all := []Disk{{Device: DiskDevice, Partitions: partitions}}

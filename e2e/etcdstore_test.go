@@ -184,7 +184,7 @@ func (e *storeEtcd) oneReader(t *testing.T) {
 		gates = append(gates, gate)
 	}
 	must(t, e.open(t, "/reader", 0).Add(ctx, "a"))
-	_, err := gates[0].Arm(ctx, "a", "image", time.Now().Add(time.Hour))
+	_, err := gates[0].Arm(ctx, "a", store.ArmOptions{Image: "image", Until: time.Now().Add(time.Hour)})
 	must(t, err)
 	addresses := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}
 	install, err := gates[1].Seed(ctx, "a", "52:54:00:00:00:01", addresses[0])

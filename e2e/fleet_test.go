@@ -38,7 +38,7 @@ func TestFleet(t *testing.T) {
 	client := admin.NewClient(s.socket)
 	must(t, s.answers(t.Context(), client))
 	for _, p := range s.places {
-		_, err := client.Arm(t.Context(), p.Name, time.Hour)
+		_, err := client.Arm(t.Context(), p.Name, admin.ArmOptions{For: time.Hour})
 		must(t, err)
 	}
 	// Twice, while the machines are on their way.

@@ -98,7 +98,7 @@ func (s *Server) render(ctx context.Context, claim store.Claim, req request) (st
 		return store.Config{}, err
 	}
 	return s.gate.Render(ctx, claim, req.token, func(report string) ([]byte, error) {
-		body, err := s.opts.Config(ctx, ConfigRequest{Node: claim.Node, ReportToken: report, Image: image.Manifest})
+		body, err := s.opts.Config(ctx, ConfigRequest{Node: claim.Node, ReportToken: report, Image: image.Manifest, KeepEtcd: claim.KeepEtcd})
 		if err == nil {
 			err = checkConfig(body)
 		}

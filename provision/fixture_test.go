@@ -259,7 +259,7 @@ func (f *fixture) image() library.Image {
 
 func (f *fixture) arm() {
 	f.t.Helper()
-	if _, err := f.srv.Arm(context.Background(), "a", time.Hour); err != nil {
+	if _, err := f.srv.Arm(context.Background(), "a", admin.ArmOptions{For: time.Hour}); err != nil {
 		f.t.Fatal(err)
 	}
 }

@@ -60,7 +60,7 @@ func TestImageOfInstall(t *testing.T) {
 		}
 	})
 	client := f.operator()
-	if _, err := client.Arm(ctx, "a", time.Hour); !errors.Is(err, library.ErrNoCurrent) {
+	if _, err := client.Arm(ctx, "a", admin.ArmOptions{For: time.Hour}); !errors.Is(err, library.ErrNoCurrent) {
 		t.Errorf("armed without an image: %v", err)
 	}
 	if got := f.from(addrA, "GET", f.boot.URL+"/boot/ipxe.efi", "", ""); got.status != http.StatusServiceUnavailable {

@@ -101,7 +101,7 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 		s.deny(w, n.Name, req.from, action, err)
 		return
 	}
-	body, err := s.plan(req.m, image.Manifest, token)
+	body, err := s.plan(req.m, n, image.Manifest, token)
 	if err == nil {
 		err = s.Audit(audit.Event{
 			Node: n.Name, Address: req.from, Action: action, Result: "granted",
@@ -117,7 +117,7 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 }
 
 // plan is the install plan with a stub for the config token.
-func (s *Server) plan(m inventory.Machine, image images.Manifest, token string) ([]byte, error) {
+func (s *Server) plan(m inventory.Machine, n store.Node, image images.Manifest, token string) ([]byte, error) {
 	stub, err := s.opts.Stub(s.opts.TLSURL+api.PathConfig, token)
 	if err != nil {
 		return nil, fmt.Errorf("making the stub of node %q: %w", m.Name, err)
@@ -129,6 +129,10 @@ func (s *Server) plan(m inventory.Machine, image images.Manifest, token string) 
 	if !ok {
 		return nil, fmt.Errorf("internal error: image %q has no block map", image.ID)
 	}
+	var keep *api.KeepPartition
+	if n.Window.KeepEtcd && m.EtcdMiB > 0 {
+		keep = &api.KeepPartition{Label: images.LabelEtcd, SizeMiB: m.EtcdMiB}
+	}
 	return json.Marshal(api.InstallPlan{
 		Node: m.Name,
 		Image: api.InstallImage{
@@ -138,6 +142,7 @@ func (s *Server) plan(m inventory.Machine, image images.Manifest, token string) 
 			BlockMapSHA256: blockMap.SHA256,
 		},
 		Disk: m.Disk,
+		Keep: keep,
 		Stub: stub,
 	})
 }

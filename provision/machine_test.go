@@ -12,8 +12,10 @@ import (
 
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision"
+	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
+	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 	"github.com/k8snode/k8snode/provision/throttle"
 )
@@ -125,7 +127,7 @@ func TestNoAuditNoSecret(t *testing.T) {
 	if got := f.fetchConfig(addrA, token); got.status != http.StatusServiceUnavailable || strings.Contains(got.body, "ignition") {
 		t.Errorf("config: %d %q, want 503", got.status, got.body)
 	}
-	if _, err := f.srv.Arm(context.Background(), "a", time.Hour); err == nil || err.Error() != "writing the audit log: an earlier write failed: disk full" {
+	if _, err := f.srv.Arm(context.Background(), "a", admin.ArmOptions{For: time.Hour}); err == nil || err.Error() != "writing the audit log: an earlier write failed: disk full" {
 		t.Errorf("arm: %v", err)
 	}
 	if got := f.from(addrA, "GET", f.boot.URL+seedURL, "", ""); got.status == http.StatusOK {
@@ -269,5 +271,53 @@ func TestRefusedTooOften(t *testing.T) {
 	f.clock.add(2 * time.Minute)
 	if got := ask(thief, token+"x"); got.status != http.StatusForbidden {
 		t.Errorf("two minutes later: %d", got.status)
+	}
+}
+
+// What stays on a disk is said to the installer and to whoever renders the config.
+func TestKeepEtcd(t *testing.T) {
+	var asked provision.ConfigRequest
+	f := newFixture(t, func(o *provision.Options) {
+		o.Inventory[0].Etcd, o.Inventory[0].EtcdMiB = true, 10240
+		o.Config = func(_ context.Context, r provision.ConfigRequest) ([]byte, error) {
+			asked = r
+			return []byte(`{"ignition":{"version":"3.4.0"}}`), nil
+		}
+	})
+	armed, err := f.srv.Arm(t.Context(), "a", admin.ArmOptions{For: time.Hour, Image: imageID, KeepEtcd: true, Transaction: "reimage"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if armed.Image != imageID || !armed.KeepEtcd || armed.Transaction != "reimage" {
+		t.Errorf("armed %+v", armed)
+	}
+	p, s := f.plan(f.seed().Token)
+	if diff := cmp.Diff(&api.KeepPartition{Label: "k8snode-etcd", SizeMiB: 10240}, p.Keep); diff != "" {
+		t.Errorf("plan (-want +got):\n%s", diff)
+	}
+	if got := f.from(addrA, "GET", f.api.URL+api.PathConfig, s.Token, ""); got.status != http.StatusOK || !asked.KeepEtcd {
+		t.Errorf("config: %d, asked for %+v", got.status, asked)
+	}
+	if n, err := f.srv.Disarm(t.Context(), "a"); err != nil || n.Transaction != "" {
+		t.Errorf("disarmed: %+v, %v", n, err)
+	}
+}
+
+func TestArmRefuses(t *testing.T) {
+	f := newFixture(t, nil)
+	for _, tt := range []struct {
+		opts admin.ArmOptions
+		is   error
+	}{
+		{admin.ArmOptions{For: time.Hour, KeepEtcd: true}, store.ErrWindow},
+		{admin.ArmOptions{For: time.Hour, Image: "4567"}, library.ErrUnknown},
+		{admin.ArmOptions{For: 48 * time.Hour}, store.ErrWindow},
+	} {
+		if _, err := f.srv.Arm(t.Context(), "a", tt.opts); !errors.Is(err, tt.is) {
+			t.Errorf("%+v: %v, want %v", tt.opts, err, tt.is)
+		}
+	}
+	if n := f.node(); n.Open {
+		t.Errorf("a refused window is open: %+v", n)
 	}
 }

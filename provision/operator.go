@@ -59,22 +59,32 @@ func (s *Server) Strangers(context.Context) ([]admin.Stranger, error) {
 
 // Arm opens an install window for a node. An install that was under way is
 // over.
-func (s *Server) Arm(ctx context.Context, node string, window time.Duration) (admin.Node, error) {
+func (s *Server) Arm(ctx context.Context, node string, opts admin.ArmOptions) (admin.Node, error) {
 	m, ok := s.inventory.Name(node)
 	if !ok {
 		return admin.Node{}, fmt.Errorf("arming node %q: %w", node, store.ErrUnknownNode)
 	}
-	image, err := s.installable()
+	image, err := s.installable(opts.Image)
 	if err != nil {
 		return admin.Node{}, fmt.Errorf("arming node %q: %w", node, err)
 	}
-	until := s.opts.Now().Add(window)
-	if err := s.Audit(audit.Event{
-		Node: node, Action: "arm", Result: "asked", Detail: "until " + until.UTC().Format(time.RFC3339),
-	}); err != nil {
+	if opts.KeepEtcd && !m.Etcd {
+		return admin.Node{}, fmt.Errorf("arming node %q: %w: it has no etcd to keep", node, store.ErrWindow)
+	}
+	until := s.opts.Now().Add(opts.For)
+	detail := "until " + until.UTC().Format(time.RFC3339)
+	if opts.KeepEtcd {
+		detail += ", keeping etcd"
+	}
+	if opts.Transaction != "" {
+		detail += ", for a " + opts.Transaction
+	}
+	if err := s.Audit(audit.Event{Node: node, Action: "arm", Result: "asked", Detail: detail}); err != nil {
 		return admin.Node{}, err
 	}
-	n, err := s.gate.Arm(ctx, node, image.Manifest.ID, until)
+	n, err := s.gate.Arm(ctx, node, store.ArmOptions{
+		Image: image.Manifest.ID, Until: until, KeepEtcd: opts.KeepEtcd, Transaction: opts.Transaction,
+	})
 	if err != nil {
 		s.failed(node, netip.Addr{}, "arm", err)
 		return admin.Node{}, err
@@ -85,9 +95,13 @@ func (s *Server) Arm(ctx context.Context, node string, window time.Duration) (ad
 	return s.view(m, n), nil
 }
 
-// installable returns the image that new installs get.
-func (s *Server) installable() (library.Image, error) {
-	image, err := s.opts.Images.Current()
+// installable returns the image with an ID, or the one that is current.
+func (s *Server) installable(id string) (image library.Image, err error) {
+	if id == "" {
+		image, err = s.opts.Images.Current()
+	} else {
+		image, err = s.opts.Images.Image(id)
+	}
 	if err != nil {
 		return library.Image{}, err
 	}
@@ -148,6 +162,7 @@ func (s *Server) view(m inventory.Machine, n store.Node) admin.Node {
 		Phase: n.PhaseAt(now), Step: n.Last.Step, Done: n.Last.Done, Total: n.Last.Total,
 		Message: n.Last.Message, LastReport: n.LastReport,
 		WindowEnd: n.Window.Until, Open: n.Open(now), Held: n.Window.Held, HeldFor: n.Window.Why,
+		Image: n.Window.Image, KeepEtcd: n.Window.KeepEtcd, Transaction: n.Window.Transaction, Armed: n.Window.Opened,
 		Refused: n.Refused,
 	}
 	if n.Refused > 0 {

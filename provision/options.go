@@ -141,6 +141,8 @@ type ConfigRequest struct {
 	ReportToken string
 	// Image is what the node was installed with.
 	Image images.Manifest
+	// KeepEtcd says that the data of etcd is still on its disk.
+	KeepEtcd bool
 }
 
 // DefaultKernelArguments are those of the installer: run the agent, and show

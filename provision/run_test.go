@@ -132,7 +132,7 @@ func TestEndToEnd(t *testing.T) {
 	if !strings.Contains(script, "booting the local disk") {
 		t.Fatalf("script before the window:\n%s", script)
 	}
-	if _, err := operator.Arm(ctx, "a", 45*time.Minute); err != nil {
+	if _, err := operator.Arm(ctx, "a", admin.ArmOptions{For: 45 * time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 

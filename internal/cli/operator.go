@@ -12,23 +12,29 @@ import (
 
 func newArm(env Env) *cobra.Command {
 	var server clientFlags
-	var window time.Duration
+	var opts admin.ArmOptions
 	cmd := &cobra.Command{
 		Use:   "arm NODE...",
 		Short: "Open an install window for nodes",
 		Long: `Open an install window: until it ends, a machine with the node's MAC address that
 boots from the network is erased and becomes the node. Outside of a window the
-server delivers nothing.`,
-		Example: `  k8snode arm cp1 w1 --for 45m`,
+server delivers nothing.
+
+With --keep-etcd the data of etcd stays on the disk of a control plane, whose member
+goes on with it; an install that cannot keep it writes nothing.`,
+		Example: `  k8snode arm cp1 w1 --for 45m
+  k8snode arm cp2 --keep-etcd`,
 		Args:    nodeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return eachNode(cmd.Context(), env, server, names, func(ctx context.Context, c *admin.Client, name string) (admin.Node, error) {
-				return c.Arm(ctx, name, window)
+				return c.Arm(ctx, name, opts)
 			})
 		},
 	}
 	server.add(cmd)
-	cmd.Flags().DurationVar(&window, "for", 45*time.Minute, "how long the window stays open")
+	cmd.Flags().DurationVar(&opts.For, "for", 45*time.Minute, "how long the window stays open")
+	cmd.Flags().StringVar(&opts.Image, "image", "", "ID of the image (default: the active one)")
+	cmd.Flags().BoolVar(&opts.KeepEtcd, "keep-etcd", false, "keep the data of etcd")
 	return cmd
 }
 

@@ -36,8 +36,8 @@ func newServer() *server {
 
 func (s *server) Nodes(context.Context) ([]admin.Node, error) { return s.nodes, nil }
 
-func (s *server) Arm(_ context.Context, name string, window time.Duration) (admin.Node, error) {
-	if window > 24*time.Hour {
+func (s *server) Arm(_ context.Context, name string, opts admin.ArmOptions) (admin.Node, error) {
+	if opts.For > 24*time.Hour {
 		return admin.Node{}, fmt.Errorf("%w: it is longer than a day", store.ErrWindow)
 	}
 	return s.change(name, func(n *admin.Node) { n.Phase, n.Open, n.WindowEnd = api.PhaseArmed, true, windowEnd })

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/k8snode/k8snode/butane"
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/butane/pki"
 	"github.com/k8snode/k8snode/ignition/stub"
@@ -203,7 +204,7 @@ func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, manifests [][]b
 		Config: func(_ context.Context, r provision.ConfigRequest) ([]byte, error) {
 			config, err := nodeconfig.Render(nodeconfig.Options{
 				Cluster: c, Bundle: bundle, Image: r.Image, Node: r.Node, ReportToken: r.ReportToken,
-				Manifests: manifests, NewCluster: f.newCluster, Now: env.Now(), Rand: env.Rand,
+				Manifests: manifests, NewCluster: f.newCluster, KeepEtcd: r.KeepEtcd, Now: env.Now(), Rand: env.Rand,
 			})
 			return config.Ignition.Bytes(), err
 		},
@@ -238,15 +239,16 @@ func serveOptions(env Env, c cluster.Cluster, bundle pki.Bundle, manifests [][]b
 		}
 	}
 	for _, node := range spec.Nodes {
-		opts.Inventory = append(opts.Inventory, inventoryOf(node))
+		opts.Inventory = append(opts.Inventory, inventoryOf(c, node))
 	}
 	return opts, nil
 }
 
-func inventoryOf(node cluster.Node) inventory.Machine {
+func inventoryOf(c cluster.Cluster, node cluster.Node) inventory.Machine {
 	m := inventory.Machine{
 		Name: node.Name, Role: string(node.Role), MAC: node.MAC, UUID: node.UUID, Serial: node.Serial,
 		Address: node.Prefix(), Disk: node.Disk, LocalBoot: inventory.LocalBoot(node.LocalBoot),
+		Etcd: node.Role == cluster.ControlPlane, EtcdMiB: butane.EtcdPartitionMiB(c, node),
 	}
 	for _, link := range node.Links {
 		if link.MAC != "" && link.MAC != node.MAC {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -40,8 +41,16 @@ type Node struct {
 	// LastReport is when the machine spoke last.
 	LastReport time.Time `json:"lastReport,omitzero"`
 
-	// WindowEnd is the end of the newest install window, past or to come.
+	// Armed and WindowEnd are the beginning and the end of the newest install
+	// window, past or to come.
+	Armed     time.Time `json:"armed,omitzero"`
 	WindowEnd time.Time `json:"windowEnd,omitzero"`
+	// Image is what is installed in it, or was.
+	Image string `json:"image,omitempty"`
+	// KeepEtcd says that the data of etcd stays, Transaction what the install is a
+	// part of.
+	KeepEtcd    bool   `json:"keepEtcd,omitempty"`
+	Transaction string `json:"transaction,omitempty"`
 	// Open says that the window is open, Held that nothing is installed in it
 	// all the same, and HeldFor why.
 	Open    bool   `json:"open"`
@@ -83,7 +92,7 @@ type Backend interface {
 	Nodes(ctx context.Context) ([]Node, error)
 	// Strangers returns the newest machines that are none of the nodes.
 	Strangers(ctx context.Context) ([]Stranger, error)
-	Arm(ctx context.Context, node string, window time.Duration) (Node, error)
+	Arm(ctx context.Context, node string, opts ArmOptions) (Node, error)
 	Disarm(ctx context.Context, node string) (Node, error)
 	// Hold keeps a node from installing in the window that is open, Release lets
 	// it.
@@ -91,8 +100,24 @@ type Backend interface {
 	Release(ctx context.Context, node string) (Node, error)
 }
 
+// ArmOptions say what an install window is opened for.
+type ArmOptions struct {
+	// For is how long it stays open.
+	For time.Duration
+	// Image is the ID of what is installed; "" is the active image.
+	Image string
+	// KeepEtcd leaves the data of etcd on the disk as it is.
+	KeepEtcd bool
+	// Transaction is a word for what the install is a part of: who began it finds it
+	// again by that.
+	Transaction string
+}
+
 type armRequest struct {
-	For string `json:"for"`
+	For         string `json:"for"`
+	Image       string `json:"image,omitempty"`
+	KeepEtcd    bool   `json:"keepEtcd,omitempty"`
+	Transaction string `json:"transaction,omitempty"`
 }
 
 type holdRequest struct {
@@ -177,16 +202,22 @@ func readWhy(r io.Reader) (string, error) {
 	return cmp.Or(req.Why, "an operator holds it"), nil
 }
 
-func readWindow(r io.Reader) (time.Duration, error) {
+// transactionRE is a word.
+var transactionRE = regexp.MustCompile(`^[a-z]{0,32}$`)
+
+func readWindow(r io.Reader) (ArmOptions, error) {
 	var req armRequest
 	if err := readRequest(r, &req); err != nil {
-		return 0, err
+		return ArmOptions{}, err
 	}
 	window, err := time.ParseDuration(req.For)
 	if err != nil {
-		return 0, fmt.Errorf("reading the length of the window: %w", err)
+		return ArmOptions{}, fmt.Errorf("reading the length of the window: %w", err)
 	}
-	return window, nil
+	if !transactionRE.MatchString(req.Transaction) {
+		return ArmOptions{}, fmt.Errorf("reading the transaction: %q is not a word of at most 32 letters", req.Transaction)
+	}
+	return ArmOptions{For: window, Image: req.Image, KeepEtcd: req.KeepEtcd, Transaction: req.Transaction}, nil
 }
 
 func answer(w http.ResponseWriter, v any, err error) {

@@ -24,17 +24,18 @@ type backend struct{ node admin.Node }
 
 func (b *backend) Nodes(context.Context) ([]admin.Node, error) { return []admin.Node{b.node}, nil }
 
-func (b *backend) Arm(_ context.Context, name string, window time.Duration) (admin.Node, error) {
+func (b *backend) Arm(_ context.Context, name string, opts admin.ArmOptions) (admin.Node, error) {
 	switch {
 	case name == "broken":
 		return admin.Node{}, errors.New("the store is gone")
 	case name != b.node.Name:
 		return admin.Node{}, fmt.Errorf("arming node %q: %w", name, store.ErrUnknownNode)
-	case window <= 0:
+	case opts.For <= 0:
 		return admin.Node{}, fmt.Errorf("%w: it ends before it begins", store.ErrWindow)
 	}
 	b.node.Phase, b.node.Open = api.PhaseArmed, true
-	b.node.WindowEnd = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(window)
+	b.node.WindowEnd = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).Add(opts.For)
+	b.node.Image, b.node.KeepEtcd, b.node.Transaction = opts.Image, opts.KeepEtcd, opts.Transaction
 	return b.node, nil
 }
 
@@ -100,10 +101,11 @@ func TestClient(t *testing.T) {
 	if diff := cmp.Diff([]admin.Node{want}, nodes); diff != "" {
 		t.Errorf("Nodes (-want +got):\n%s", diff)
 	}
-	armed, err := client.Arm(ctx, "a", 45*time.Minute)
+	armed, err := client.Arm(ctx, "a", admin.ArmOptions{For: 45 * time.Minute, Image: "0123", KeepEtcd: true, Transaction: "reimage"})
 	if err != nil {
 		t.Fatal(err)
 	}
+	want.Image, want.KeepEtcd, want.Transaction = "0123", true, "reimage"
 	want.Phase, want.Open, want.WindowEnd = api.PhaseArmed, true, time.Date(2026, 3, 1, 12, 45, 0, 0, time.UTC)
 	if diff := cmp.Diff(want, armed); diff != "" {
 		t.Errorf("Arm (-want +got):\n%s", diff)
@@ -131,9 +133,9 @@ func TestClient(t *testing.T) {
 func TestClientErrors(t *testing.T) {
 	client := admin.NewClient(start(t, &backend{admin.Node{Name: "a"}}))
 	ctx := context.Background()
-	_, unknown := client.Arm(ctx, "b/../a", time.Hour)
-	_, window := client.Arm(ctx, "a", 0)
-	_, broken := client.Arm(ctx, "broken", time.Hour)
+	_, unknown := client.Arm(ctx, "b/../a", admin.ArmOptions{For: time.Hour})
+	_, window := client.Arm(ctx, "a", admin.ArmOptions{})
+	_, broken := client.Arm(ctx, "broken", admin.ArmOptions{For: time.Hour})
 	_, disarm := client.Disarm(ctx, "c")
 	for _, tt := range []struct {
 		name string

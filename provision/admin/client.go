@@ -88,10 +88,12 @@ func (c *Client) Strangers(ctx context.Context) ([]Stranger, error) {
 	return strangers, err
 }
 
-// Arm opens an install window of the given length.
-func (c *Client) Arm(ctx context.Context, node string, window time.Duration) (Node, error) {
+// Arm opens an install window.
+func (c *Client) Arm(ctx context.Context, node string, opts ArmOptions) (Node, error) {
 	var n Node
-	err := c.do(ctx, http.MethodPost, "/nodes/"+url.PathEscape(node)+"/arm", armRequest{For: window.String()}, &n)
+	err := c.do(ctx, http.MethodPost, "/nodes/"+url.PathEscape(node)+"/arm", armRequest{
+		For: opts.For.String(), Image: opts.Image, KeepEtcd: opts.KeepEtcd, Transaction: opts.Transaction,
+	}, &n)
 	return n, err
 }
 

@@ -30,6 +30,10 @@ type Machine struct {
 	// network.
 	Address netip.Prefix
 	Disk    api.DiskSelection
+	// Etcd says that the node has data of etcd, EtcdMiB how large the partition with
+	// it is, if that is on the disk of the system.
+	Etcd    bool
+	EtcdMiB int64
 	// LocalBoot is how its boot loader starts the local disk.
 	LocalBoot LocalBoot
 

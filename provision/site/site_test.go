@@ -53,8 +53,8 @@ func (b *backend) Strangers(context.Context) ([]admin.Stranger, error) {
 	return []admin.Stranger{{Serial: "7B5RW72"}}, nil
 }
 
-func (b *backend) Arm(_ context.Context, name string, window time.Duration) (admin.Node, error) {
-	return b.change(name, func(n *admin.Node) { n.Phase, n.Open, n.WindowEnd = api.PhaseArmed, true, noon().Add(window) })
+func (b *backend) Arm(_ context.Context, name string, opts admin.ArmOptions) (admin.Node, error) {
+	return b.change(name, func(n *admin.Node) { n.Phase, n.Open, n.WindowEnd = api.PhaseArmed, true, noon().Add(opts.For) })
 }
 
 func (b *backend) Disarm(_ context.Context, name string) (admin.Node, error) {
@@ -194,7 +194,7 @@ func TestRemoteClient(t *testing.T) {
 	w := newWorld(t)
 	ctx := t.Context()
 	operator := w.client(t, w.operator)
-	if n, err := operator.Arm(ctx, "w1", time.Hour); err != nil || !n.Open {
+	if n, err := operator.Arm(ctx, "w1", admin.ArmOptions{For: time.Hour}); err != nil || !n.Open {
 		t.Errorf("arming: %+v, %v", n, err)
 	}
 	if _, err := operator.Release(ctx, "none"); !errors.Is(err, store.ErrUnknownNode) {

@@ -22,6 +22,8 @@ type Claim struct {
 	InstallID string
 	// Image is the ID of what the node was installed with.
 	Image string
+	// KeepEtcd says that the data of etcd is still on its disk.
+	KeepEtcd bool
 	// SHA256 and Completed are of an earlier delivery to the same reader:
 	// whoever holds those bytes still must send exactly them. Once Completed
 	// is set, no others may be sent.
@@ -66,6 +68,7 @@ func (g *Gate) Claim(ctx context.Context, token string, from netip.Addr) (Claim,
 		Node:      n.Name,
 		InstallID: n.Window.InstallID,
 		Image:     n.Window.Image,
+		KeepEtcd:  n.Window.KeepEtcd,
 		SHA256:    n.Delivery.SHA256,
 		Completed: !n.Delivery.Completed.IsZero(),
 		Until:     g.claimEnd(n),

@@ -79,11 +79,23 @@ func NewGate(s Store, opts GateOptions) (*Gate, error) {
 	return &Gate{store: s, opts: opts}, nil
 }
 
+// ArmOptions say what a window is opened for.
+type ArmOptions struct {
+	// Image is the ID of what is installed, Until the end of the window; both are
+	// required.
+	Image string
+	Until time.Time
+	// KeepEtcd leaves the data of etcd on the disk as it is.
+	KeepEtcd bool
+	// Transaction names what the install is a part of, for whoever takes it up again.
+	Transaction string
+}
+
 // Arm opens a window in which node is installed with an image. It begins a new
 // install: whatever was minted or delivered for an earlier one is worth nothing
 // from now on.
-func (g *Gate) Arm(ctx context.Context, node, image string, until time.Time) (Node, error) {
-	now := g.opts.Now()
+func (g *Gate) Arm(ctx context.Context, node string, opts ArmOptions) (Node, error) {
+	now, until := g.opts.Now(), opts.Until
 	if !until.After(now) {
 		return Node{}, fmt.Errorf("%w: it ends before it begins", ErrWindow)
 	}
@@ -96,10 +108,13 @@ func (g *Gate) Arm(ctx context.Context, node, image string, until time.Time) (No
 	}
 	n, err := g.store.Update(ctx, node, func(n *Node) error {
 		*n = Node{
-			Name:        n.Name,
-			Phase:       api.PhaseArmed,
-			Reached:     api.PhaseArmed,
-			Window:      Window{InstallID: hex.EncodeToString(id[:]), Image: image, Opened: now, Until: until},
+			Name:    n.Name,
+			Phase:   api.PhaseArmed,
+			Reached: api.PhaseArmed,
+			Window: Window{
+				InstallID: hex.EncodeToString(id[:]), Image: opts.Image, Opened: now, Until: until,
+				KeepEtcd: opts.KeepEtcd, Transaction: opts.Transaction,
+			},
 			Refused:     n.Refused,
 			LastRefusal: n.LastRefusal,
 		}
@@ -120,6 +135,7 @@ func (g *Gate) Disarm(ctx context.Context, node string) (Node, error) {
 			n.Window.Until = now
 		}
 		n.Install, n.Config = Credential{}, Credential{}
+		n.Window.Transaction = ""
 		if rank(n.Reached) < rank(api.PhaseConfiguring) {
 			n.Phase, n.Reached = api.PhaseRegistered, api.PhaseRegistered
 			n.Report = Credential{}

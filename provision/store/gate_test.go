@@ -55,7 +55,7 @@ func (f *fixture) node() store.Node {
 
 func (f *fixture) arm() {
 	f.t.Helper()
-	if _, err := f.Arm(context.Background(), "a", "image", f.now.Add(time.Hour)); err != nil {
+	if _, err := f.Arm(context.Background(), "a", store.ArmOptions{Image: "image", Until: f.now.Add(time.Hour)}); err != nil {
 		f.t.Fatal(err)
 	}
 }
@@ -252,7 +252,7 @@ func TestArm(t *testing.T) {
 		{"too long", "a", 24*time.Hour + 1, store.ErrWindow, "impossible install window: it is longer than 24h0m0s"},
 		{"unknown", "c", time.Hour, store.ErrUnknownNode, `arming node "c": unknown node "c"`},
 	} {
-		_, err := f.Arm(ctx, tt.node, "image", f.now.Add(tt.in))
+		_, err := f.Arm(ctx, tt.node, store.ArmOptions{Image: "image", Until: f.now.Add(tt.in)})
 		if !errors.Is(err, tt.is) || err.Error() != tt.want {
 			t.Errorf("%s: error %v, want %s", tt.name, err, tt.want)
 		}
@@ -313,7 +313,7 @@ func TestNoRandomnessNoToken(t *testing.T) {
 	if _, err := g.Seed(context.Background(), "a", "52:54:00:00:00:01", here); err == nil || err.Error() != "reading randomness for a token: no entropy" {
 		t.Errorf("Seed: %v", err)
 	}
-	if _, err := g.Arm(context.Background(), "a", "image", time.Now().Add(time.Hour)); err == nil || err.Error() != "reading randomness for an install ID: no entropy" {
+	if _, err := g.Arm(context.Background(), "a", store.ArmOptions{Image: "image", Until: time.Now().Add(time.Hour)}); err == nil || err.Error() != "reading randomness for an install ID: no entropy" {
 		t.Errorf("Arm: %v", err)
 	}
 }

@@ -39,6 +39,10 @@ type Window struct {
 	InstallID string `json:"installID"`
 	// Image is the ID of what is installed.
 	Image string `json:"image"`
+	// KeepEtcd leaves the data of etcd on the disk as it is.
+	KeepEtcd bool `json:"keepEtcd,omitempty"`
+	// Transaction is what the install is a part of, until Disarm.
+	Transaction string `json:"transaction,omitempty"`
 	// Machine names what began the install, by what identifies it, separated by
 	// spaces: another one with the same name, address or UUID is refused.
 	Machine string    `json:"machine,omitempty"`

@@ -80,15 +80,15 @@ func (b *backend) change(name string, change func(*admin.Node)) (admin.Node, err
 	return admin.Node{}, fmt.Errorf("changing node %q: %w", name, store.ErrUnknownNode)
 }
 
-func (b *backend) Arm(_ context.Context, name string, window time.Duration) (admin.Node, error) {
-	if window > 24*time.Hour {
+func (b *backend) Arm(_ context.Context, name string, opts admin.ArmOptions) (admin.Node, error) {
+	if opts.For > 24*time.Hour {
 		return admin.Node{}, fmt.Errorf("%w: it is longer than 24h0m0s", store.ErrWindow)
 	}
 	if name == "full" {
 		return admin.Node{}, fmt.Errorf("arming node %q: the disk is <full>", name)
 	}
 	return b.change(name, func(n *admin.Node) {
-		n.Phase, n.Open, n.Held, n.WindowEnd = api.PhaseArmed, true, false, b.clock.Now().Add(window)
+		n.Phase, n.Open, n.Held, n.WindowEnd = api.PhaseArmed, true, false, b.clock.Now().Add(opts.For)
 		n.Step, n.Done, n.Total, n.Message = "", 0, 0, ""
 	})
 }

@@ -136,7 +136,7 @@ func (u *UI) serveChange(w http.ResponseWriter, r *http.Request) {
 			u.fail(w, r, http.StatusBadRequest, "The node was not armed: confirm that its disk is erased.")
 			return
 		}
-		_, err = u.opts.Backend.Arm(r.Context(), name, window)
+		_, err = u.opts.Backend.Arm(r.Context(), name, admin.ArmOptions{For: window})
 	case "disarm":
 		_, err = u.opts.Backend.Disarm(r.Context(), name)
 	case "release":

@@ -260,7 +260,7 @@ func install(t *testing.T, s store.Store) {
 			t.Fatalf("%s: %v", step, err)
 		}
 	}
-	_, err = gate.Arm(ctx, "a", "image", now.Add(time.Hour))
+	_, err = gate.Arm(ctx, "a", store.ArmOptions{Image: "image", Until: now.Add(time.Hour)})
 	must("Arm", err)
 	token, err := gate.Seed(ctx, "a", "52:54:00:00:00:01 uuid", here)
 	must("Seed", err)

@@ -38,6 +38,7 @@ const lockTTL = time.Minute
 type Store interface {
 	Get(ctx context.Context, key string) (value string, found bool, err error)
 	Create(ctx context.Context, key, value string) (string, error)
+	Members(ctx context.Context) ([]etcd.Member, error)
 	// Lock returns an error that wraps etcd.ErrHeld if another node holds it.
 	Lock(ctx context.Context, key, value string, ttl time.Duration) (Lock, string, error)
 	Close()
@@ -74,8 +75,8 @@ func connect(opts Options) (Store, error) {
 	return etcdStore{client}, nil
 }
 
-// elect returns whether the cluster is initialised; if it is not, this node
-// holds the lock to do it. It waits while another node does.
+// elect returns whether there is a cluster to join; if there is none, this node
+// holds the lock of kubeadm init. It waits while another node does.
 func (b *bootstrapper) elect(ctx context.Context) (initialised bool, lock Lock, err error) {
 	if err := b.fence(ctx); err != nil {
 		return false, nil, err
@@ -87,14 +88,22 @@ func (b *bootstrapper) elect(ctx context.Context) (initialised bool, lock Lock, 
 			return false, nil, err
 		}
 		if done {
-			b.opts.Log.Info("cluster is initialised", "by", by)
-			return true, nil, nil
+			alone, err := b.alone(ctx)
+			if err != nil {
+				return false, nil, err
+			}
+			if !alone {
+				b.opts.Log.Info("cluster is initialised", "by", by)
+				return true, nil, nil
+			}
+			b.opts.Log.Info("cluster is initialised, and this is its only control plane: it begins upon the data", "by", by)
 		}
+		before := done
 		lock, holder, err := b.lock(ctx)
 		switch {
 		case err == nil:
 			// Its last holder may have been done between the two questions.
-			if _, done, err = b.get(ctx, b.initKey(doneKey)); err != nil || done {
+			if _, done, err = b.get(ctx, b.initKey(doneKey)); err != nil || done && !before {
 				lock.Release()
 				return done, nil, err
 			}
@@ -111,6 +120,27 @@ func (b *bootstrapper) elect(ctx context.Context) (initialised bool, lock Lock, 
 			return false, nil, fmt.Errorf("waiting for kubeadm init of %s: %w", holder, context.Cause(ctx))
 		}
 	}
+}
+
+// alone reports whether this node has the only vote in etcd. Then it was installed
+// around its data, and nobody runs an API server that it could join: every control
+// plane has a member.
+func (b *bootstrapper) alone(ctx context.Context) (bool, error) {
+	var members []etcd.Member
+	err := retry.Do(ctx, b.opts.Retry, func(ctx context.Context) (err error) {
+		members, err = b.store.Members(ctx)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("asking etcd for its members: %w", err)
+	}
+	voters := 0
+	for _, m := range members {
+		if !m.Learner {
+			voters++
+		}
+	}
+	return voters == 1, nil
 }
 
 // fence refuses an etcd that is another cluster's.

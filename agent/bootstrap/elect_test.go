@@ -32,6 +32,8 @@ type etcdKeys struct {
 	lock     *keysLock
 	failures int
 	onHeld   func()
+	// members are two voters by default.
+	members []etcd.Member
 }
 
 func newEtcdKeys() *etcdKeys { return &etcdKeys{keys: map[string]string{}} }
@@ -64,6 +66,15 @@ func (e *etcdKeys) Create(_ context.Context, key, value string) (string, error) 
 	}
 	e.keys[key] = value
 	return value, nil
+}
+
+func (e *etcdKeys) Members(context.Context) ([]etcd.Member, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.members == nil {
+		return []etcd.Member{{Name: "n0"}, {Name: "n1"}}, e.fail()
+	}
+	return e.members, e.fail()
 }
 
 func (e *etcdKeys) Lock(_ context.Context, key, value string, _ time.Duration) (bootstrap.Lock, string, error) {
@@ -168,6 +179,21 @@ func TestJoinControlPlane(t *testing.T) {
 	}
 	if life := cert.NotAfter.Sub(now); life > 2*time.Hour {
 		t.Errorf("it lives for %s", life)
+	}
+}
+
+// The only control plane, installed around its data, has nobody to join.
+func TestOnlyControlPlaneBeginsUponItsData(t *testing.T) {
+	m := newMachine(t, node.ControlPlane)
+	m.etcd.keys["/k8snode/init/1/done"] = "n1"
+	m.etcd.members = []etcd.Member{{Name: "n1"}, {Name: "n2", Learner: true}}
+	m.etcd.failures = 1
+	if err := m.run(initCommand+applyCommand, "bootstrapping", "bootstrapping init", "ready"); err != nil {
+		t.Fatal(err)
+	}
+	m.wantDone("2026-05-01T12:00:00Z init\n")
+	if m.etcd.holder != "" {
+		t.Errorf("%s holds the lock still", m.etcd.holder)
 	}
 }
 

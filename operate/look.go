@@ -21,7 +21,8 @@ import (
 	"github.com/k8snode/k8snode/operate/kube"
 )
 
-type kubeNode = kube.Node
+// A Node is what Kubernetes says of one.
+type Node = kube.Node
 
 const (
 	// credentialLife is that of the certificates that are minted to look.

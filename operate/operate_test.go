@@ -84,9 +84,18 @@ func TestPlanRemove(t *testing.T) {
 		name   string
 		node   string
 		change func(*operate.Facts)
+		opts   operate.RemoveOptions
 		want   []string
 		err    string
 	}{
+		{name: "its data stays", node: "cp1", opts: operate.RemoveOptions{KeepEtcd: true}, want: []string{
+			"move its pods to other nodes", "have etcd's leader hand over to cp2", "delete the Node object",
+		}},
+		{name: "its data stays, another one is lost", node: "cp1", opts: operate.RemoveOptions{KeepEtcd: true}, change: away("cp3"),
+			err: "etcd would lose its quorum: of the 2 other members 1 answer, and 2 must"},
+		{name: "the data of the only member stays", node: "cp1", opts: operate.RemoveOptions{KeepEtcd: true},
+			change: func(f *operate.Facts) { f.Members = f.Members[:1] }, want: []string{"move its pods to other nodes", "delete the Node object"}},
+		{name: "no data to keep", node: "w1", opts: operate.RemoveOptions{KeepEtcd: true}, err: "planning to remove w1: it has no member of etcd to keep"},
 		{name: "a worker", node: "w1", want: []string{"move its pods to other nodes", "delete the Node object"}},
 		{name: "a control plane", node: "cp2", want: []string{"move its pods to other nodes", "remove member 2 from etcd", "delete the Node object"}},
 		{name: "etcd's leader", node: "cp1", want: []string{
@@ -101,7 +110,7 @@ func TestPlanRemove(t *testing.T) {
 			want: []string{"move its pods to other nodes", "delete the Node object"}},
 		{name: "a learner", node: "cp3", change: func(f *operate.Facts) { f.Members[2].Learner = true },
 			want: []string{"move its pods to other nodes", "remove member 3 from etcd", "delete the Node object"}},
-		{name: "the last member", node: "cp1", change: func(f *operate.Facts) { f.Members = f.Members[:1] }, err: "etcd would lose its quorum: cp1 is its only member"},
+		{name: "the last member", node: "cp1", change: func(f *operate.Facts) { f.Members = f.Members[:1] }, err: "etcd would lose its quorum: cp1 is its only member, whose data can be kept: k8snode reimage --keep-etcd"},
 		{name: "of no document", node: "old", change: func(f *operate.Facts) { f.Nodes = append(f.Nodes, kube.Node{Name: "old"}) },
 			want: []string{"move its pods to other nodes", "delete the Node object"}},
 		{name: "with an etcd of events", node: "cp1", change: withEvents, want: []string{
@@ -124,7 +133,7 @@ func TestPlanRemove(t *testing.T) {
 		{name: "no etcd", node: "w1", change: func(f *operate.Facts) { f.Members = nil }, err: "no member of etcd answers"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			plan, err := operate.PlanRemove(spec(t), facts(tt.change), tt.node)
+			plan, err := operate.PlanRemove(spec(t), facts(tt.change), tt.node, tt.opts)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
 					t.Errorf("got %v, want %s", err, tt.err)

@@ -43,13 +43,20 @@ type Plan struct {
 // ErrQuorum is wrapped by the error of a plan that would cost etcd its quorum.
 var ErrQuorum = errors.New("etcd would lose its quorum")
 
+// RemoveOptions of [PlanRemove].
+type RemoveOptions struct {
+	// KeepEtcd leaves the node's member of etcd where it is: the data stays on its
+	// disk, and the member comes back with it.
+	KeepEtcd bool
+}
+
 // PlanRemove plans to take a node out of the cluster, so that its machine can be
 // switched off, or installed again. The node need not be there any more, and
 // nothing of it may be left: then the plan is empty.
-func PlanRemove(c cluster.Cluster, facts Facts, name string) (Plan, error) {
+func PlanRemove(c cluster.Cluster, facts Facts, name string, opts RemoveOptions) (Plan, error) {
 	p := Plan{Node: name}
 	_, documented := c.Node(name)
-	registered := slices.ContainsFunc(facts.Nodes, func(n kubeNode) bool { return n.Name == name })
+	registered := slices.ContainsFunc(facts.Nodes, func(n Node) bool { return n.Name == name })
 	member, isMember := memberOf(facts.Members, name)
 	events, hasEvents := memberOf(facts.Events, name)
 	if !documented && !registered && !isMember && !hasEvents {
@@ -64,13 +71,16 @@ func PlanRemove(c cluster.Cluster, facts Facts, name string) (Plan, error) {
 	if len(facts.Members) == 0 {
 		return Plan{}, fmt.Errorf("planning to remove %s: no member of etcd answers (%s)", name, facts.silences())
 	}
+	if opts.KeepEtcd && !isMember {
+		return Plan{}, fmt.Errorf("planning to remove %s: it has no member of etcd to keep", name)
+	}
 	if isMember {
-		if err := p.leave(facts, facts.Members, member); err != nil {
+		if err := p.leave(facts, facts.Members, member, opts); err != nil {
 			return Plan{}, fmt.Errorf("planning to remove %s: %w", name, err)
 		}
 	}
 	if hasEvents {
-		if err := p.leave(facts, facts.Events, events); err != nil {
+		if err := p.leave(facts, facts.Events, events, opts); err != nil {
 			return Plan{}, fmt.Errorf("planning to remove %s: %w", name, err)
 		}
 	}
@@ -83,7 +93,7 @@ func PlanRemove(c cluster.Cluster, facts Facts, name string) (Plan, error) {
 func (p *Plan) add(s Step) { p.Steps = append(p.Steps, s) }
 
 // leave takes a member out of etcd, if the others do without it.
-func (p *Plan) leave(facts Facts, members []Member, member Member) error {
+func (p *Plan) leave(facts Facts, members []Member, member Member, opts RemoveOptions) error {
 	etcd := etcdName(member.Instance)
 	var stay []Member
 	voters := 0
@@ -96,15 +106,25 @@ func (p *Plan) leave(facts Facts, members []Member, member Member) error {
 			stay = append(stay, m)
 		}
 	}
-	if !member.Learner && voters == 0 {
-		return fmt.Errorf("%w: %s is its only member", ErrQuorum, member.Name)
+	if voters == 0 && opts.KeepEtcd {
+		return nil // The cluster stands still until it is back; nobody else is there to ask.
 	}
-	if need := voters/2 + 1; len(stay) < need {
+	if !member.Learner && voters == 0 {
+		return fmt.Errorf("%w: %s is its only member, whose data can be kept: k8snode reimage --keep-etcd", ErrQuorum, member.Name)
+	}
+	of := voters
+	if opts.KeepEtcd && !member.Learner {
+		of++ // It is counted while it is away.
+	}
+	if need := of/2 + 1; len(stay) < need {
 		return fmt.Errorf("%w: of the %d other members %d answer, and %d must (%s)", ErrQuorum, voters, len(stay), need, facts.silences())
 	}
 	if member.Leader {
 		to := stay[0]
 		p.add(Step{Action: MoveLeader, Member: to, Text: handOver(member.Instance, to.Name)})
+	}
+	if opts.KeepEtcd {
+		return nil
 	}
 	p.add(Step{Action: RemoveMember, Member: member, Text: fmt.Sprintf("remove member %x from %s", member.ID, etcd)})
 	return nil

@@ -85,7 +85,7 @@ func K8snode() Rules {
 			// Where flows meet.
 			{"internal/nodeconfig", []string{"images", "butane/...", "ignition/...", "provision/api"}, "the boot side put together, for whoever delivers or shows a config"},
 			{"internal/cli", []string{
-				"images", "operate", "operate/power", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
+				"images", "operate", "operate/power", "operate/reimage", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
 			}, "the place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 
@@ -105,6 +105,7 @@ func K8snode() Rules {
 
 			{"operate", []string{"agent/etcd", "agent/node", "butane", "butane/cluster", "butane/pki", "operate/kube"}, "day 2: asks a running cluster, changes it by plan"},
 			{"operate/power", []string{"internal/report", "internal/strictyaml"}, "speaks to machines' controllers, decides nothing"},
+			{"operate/reimage", []string{"butane/cluster", "operate", "operate/power", "provision/admin", "provision/api"}, "one transaction over the cluster, the provisioning server and a controller"},
 			{"operate/kube", nil, "speaks to API servers, decides nothing"},
 
 			// For tests.

@@ -62,7 +62,7 @@ func runNodeRemove(ctx context.Context, env Env, f removeFlags, name string) err
 	if err != nil {
 		return err
 	}
-	plan, err := operate.PlanRemove(c, live.Look(ctx), name)
+	plan, err := operate.PlanRemove(c, live.Look(ctx), name, operate.RemoveOptions{})
 	if err != nil {
 		return err
 	}

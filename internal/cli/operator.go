@@ -24,7 +24,7 @@ With --keep-etcd the data of etcd stays on the disk of a control plane, whose me
 goes on with it; an install that cannot keep it writes nothing.`,
 		Example: `  k8snode arm cp1 w1 --for 45m
   k8snode arm cp2 --keep-etcd`,
-		Args:    nodeNames,
+		Args: nodeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			return eachNode(cmd.Context(), env, server, names, func(ctx context.Context, c *admin.Client, name string) (admin.Node, error) {
 				return c.Arm(ctx, name, opts)

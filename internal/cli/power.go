@@ -12,6 +12,9 @@ import (
 	"github.com/k8snode/k8snode/operate/power"
 )
 
+// defaultControllers is the document that is looked for.
+const defaultControllers = "controllers.yaml"
+
 type powerFlags struct {
 	controllers string
 	patience    time.Duration
@@ -76,7 +79,7 @@ func powerVerb(env Env, a powerAction) *cobra.Command {
 			return runPower(cmd.Context(), env, f, a, names)
 		},
 	}
-	cmd.Flags().StringVar(&f.controllers, "controllers", "controllers.yaml", "document with the machines' controllers")
+	cmd.Flags().StringVar(&f.controllers, "controllers", defaultControllers, "document with the machines' controllers")
 	if a.do != nil {
 		cmd.Flags().DurationVar(&f.patience, "patience", 2*time.Minute, "how long a machine may take to be off, or on")
 	}
@@ -96,7 +99,7 @@ func runPower(ctx context.Context, env Env, f powerFlags, a powerAction, names [
 	}
 	var all []power.Controller
 	for _, name := range names {
-		c, err := document.Open(name, power.OpenOptions{Dir: filepath.Dir(f.controllers), Environ: os.Environ()})
+		c, err := document.Open(name, power.OpenOptions{Dir: filepath.Dir(f.controllers), Environ: env.Environ})
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ type reimageFlags struct {
 
 // addTransaction adds the flags of what installs nodes of a running cluster.
 func (f *reimageFlags) addTransaction(cmd *cobra.Command) {
-	f.clusterFlags.add(cmd)
+	f.add(cmd)
 	f.server.add(cmd)
 	flags := cmd.Flags()
 	flags.DurationVar(&f.options.Window, "for", 45*time.Minute, "how long an install window stays open")

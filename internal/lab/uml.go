@@ -40,6 +40,9 @@ type UMLOptions struct {
 	MemoryMiB int
 	// MAC address of the card, which is on the bridge.
 	MAC string
+	// NoReboot makes the machine end when its system reboots, so that whoever is its
+	// firmware can [UML.Load] what comes next.
+	NoReboot bool
 }
 
 func (o UMLOptions) check() error {
@@ -87,6 +90,9 @@ func (o UMLOptions) args(tap string) []string {
 		// Two serial lines: the console, and the one of the guest's unit.
 		"con=null", "ssl=null", "ssl0=null,fd:1", "ssl1=fd:3,fd:4",
 		o.Cmdline,
+	}
+	if o.NoReboot {
+		args = append(args, "noreboot")
 	}
 	for i := range disks {
 		args = append(args, fmt.Sprintf("ubd%d=/disk%d", i, i))
@@ -183,6 +189,18 @@ func (m *UML) Start(ctx context.Context) error {
 		return err
 	}
 	m.process, m.cut = process, false
+	return nil
+}
+
+// Load changes what the next start boots, as a boot loader does.
+func (m *UML) Load(initrd, cmdline string) error {
+	initrd, err := filepath.Abs(initrd)
+	if err != nil {
+		return fmt.Errorf("loading machine %s: %w", m.opts.Name, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.opts.Initrd, m.opts.Cmdline = initrd, cmdline
 	return nil
 }
 

@@ -21,6 +21,8 @@ var (
 	modulesUnit string
 	//go:embed initramfs/sysroot-usr-lib-modules.mount
 	sysrootModulesUnit string
+	//go:embed initramfs/k8snode-lab-base.service
+	baseUnit string
 	//go:embed kernel.service
 	kernelUnit string
 )
@@ -80,8 +82,14 @@ func fileOf(rendered []byte, path string) (guestconfig.File, []byte, error) {
 
 var masquerade = regexp.MustCompile(`("ipMasq": *)true`)
 
+// The files of the initramfs that hold a node's config, and one that is merged with it.
+const (
+	configFile = "/etc/k8snode/user.ign"
+	baseFile   = "/etc/k8snode/lab-base.ign"
+)
+
 // overlay is what the initramfs of a machine has besides the image's.
-func overlay(config []byte) ([]byte, error) {
+func overlay(config ...cpio.File) ([]byte, error) {
 	const units = "/etc/systemd/system/"
 	pull := func(target, unit string) cpio.File {
 		return cpio.File{
@@ -89,13 +97,14 @@ func overlay(config []byte) ([]byte, error) {
 			Data: fmt.Appendf(nil, "[Unit]\nRequires=%s\n", unit),
 		}
 	}
-	return cpio.Archive(
-		cpio.File{Path: "/etc/k8snode/user.ign", Mode: 0o600, Data: config},
+	return cpio.Archive(append(config,
+		cpio.File{Path: units + "k8snode-lab-base.service", Mode: 0o644, Data: []byte(baseUnit)},
+		pull("basic.target", "k8snode-lab-base.service"),
 		cpio.File{Path: units + "usr-lib-modules.mount", Mode: 0o644, Data: []byte(modulesUnit)},
 		cpio.File{Path: units + "sysroot-usr-lib-modules.mount", Mode: 0o644, Data: []byte(sysrootModulesUnit)},
 		pull("sysinit.target", "usr-lib-modules.mount"),
 		pull("initrd-root-fs.target", "sysroot-usr-lib-modules.mount"),
-	)
+	)...)
 }
 
 // writeInitrd writes the image's initramfs with an archive behind it.

@@ -41,6 +41,9 @@ type Cluster struct {
 	mu sync.Mutex
 	// started has the machines that should run, and since when they do.
 	started map[string]time.Time
+	// firmware has those that boot from the network, server is what they ask.
+	firmware map[string]*firmware
+	server   *lab.Process
 }
 
 // New makes the machines of a cluster, all off. Close must be called.
@@ -49,7 +52,7 @@ func New(ctx context.Context, opts Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a cluster: %w", err)
 	}
-	c := &Cluster{opts: opts, machines: map[string]*lab.UML{}, started: map[string]time.Time{}}
+	c := &Cluster{opts: opts, machines: map[string]*lab.UML{}, started: map[string]time.Time{}, firmware: map[string]*firmware{}}
 	if err := c.make(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("making a cluster: %w", err), c.Close(ctx))
 	}
@@ -87,12 +90,12 @@ func (c *Cluster) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.Kubectl = kube.Kubectl{Network: c.network, Path: kubectl, Kubeconfig: c.path("admin.conf"), Server: c.server()}
+	c.Kubectl = kube.Kubectl{Network: c.network, Path: kubectl, Kubeconfig: c.path("admin.conf"), Server: c.apiServer()}
 	return nil
 }
 
-// server is where the API servers are reached.
-func (c *Cluster) server() string {
+// apiServer is where the API servers are reached.
+func (c *Cluster) apiServer() string {
 	e := c.Spec.Spec.Endpoint
 	address := e.VIP
 	if address == "" {
@@ -153,11 +156,18 @@ func (c *Cluster) makeMachine(ctx context.Context, n cluster.Node, libraries str
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := c.configure(n.Name, "rendered"); err != nil {
-		return err
-	}
-	if err := c.install(ctx, n.Name); err != nil {
-		return err
+	if c.opts.Netboot {
+		// The firmware loads what is booted.
+		if err := errors.Join(empty(c.disk(n.Name), diskGiB), empty(c.initrd(n.Name), 0)); err != nil {
+			return err
+		}
+	} else {
+		if err := c.configure(n.Name, "rendered"); err != nil {
+			return err
+		}
+		if err := c.install(ctx, n.Name); err != nil {
+			return err
+		}
 	}
 	disks, err := c.moreDisks(ctx, n.Name)
 	if err != nil {
@@ -166,7 +176,7 @@ func (c *Cluster) makeMachine(ctx context.Context, n cluster.Node, libraries str
 	m, err := lab.NewUML(ctx, c.network, lab.UMLOptions{
 		Name: n.Name, Dir: dir, MAC: n.MAC,
 		Kernel: c.opts.Kernel, Libraries: libraries, Disk: c.disk(n.Name), MoreDisks: disks, Initrd: c.initrd(n.Name),
-		Cmdline: c.manifest.Cmdline,
+		Cmdline: c.manifest.Cmdline, NoReboot: c.opts.Netboot,
 	})
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/internal/lab/kube"
+	"github.com/k8snode/k8snode/provision/cpio"
 )
 
 // diskGiB is the size of every disk; the files are sparse.
@@ -35,7 +36,7 @@ func (c *Cluster) configure(name, rendered string) error {
 	if err != nil {
 		return err
 	}
-	archive, err := overlay(config)
+	archive, err := overlay(cpio.File{Path: configFile, Mode: 0o600, Data: config})
 	if err != nil {
 		return err
 	}

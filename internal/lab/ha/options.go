@@ -20,6 +20,11 @@ type Options struct {
 	Kernel string
 	// Change changes the cluster document before it is used; nil leaves it.
 	Change func(document []byte) []byte
+	// Netboot makes the machines begin with empty disks: their firmware asks the
+	// server of [Cluster.StartServer], which installs them.
+	Netboot bool
+	// MoreImages are output folders of further bakes, which that server has too.
+	MoreImages []string
 	// EtcdDiskGiB gives each machine a disk of its own for etcd, /dev/ubdb.
 	EtcdDiskGiB int
 	// ShareGiB gives each machine a disk with an ext4 file system that outlives

@@ -19,7 +19,7 @@ import (
 // PowerOn starts machines.
 func (c *Cluster) PowerOn(ctx context.Context, names ...string) error {
 	for _, name := range names {
-		if err := c.machines[name].Start(ctx); err != nil {
+		if err := c.start(ctx, name); err != nil {
 			return err
 		}
 		c.mu.Lock()
@@ -35,7 +35,7 @@ func (c *Cluster) PowerOff(ctx context.Context, names ...string) error {
 		c.mu.Lock()
 		delete(c.started, name)
 		c.mu.Unlock()
-		if err := c.machines[name].PowerOff(ctx); err != nil {
+		if err := c.stop(ctx, name); err != nil {
 			return err
 		}
 		c.opts.Logger.Info("power cut", "machine", name)
@@ -129,6 +129,12 @@ func (c *Cluster) Wait(ctx context.Context, what string, observe func(context.Co
 func (c *Cluster) dead() error {
 	for name := range c.running() {
 		m := c.machines[name]
+		if c.opts.Netboot {
+			if err := c.firmwareEnded(name); err != nil {
+				return err
+			}
+			continue
+		}
 		select {
 		case <-m.Exited():
 			if _, still := c.running()[name]; !still {

@@ -3,6 +3,7 @@ package butane
 import (
 	agentnode "github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/butane/cluster"
+	"github.com/k8snode/k8snode/provision/api"
 )
 
 // DiskDevice is a link that udev makes in the initramfs, to the disk that the
@@ -47,6 +48,14 @@ func EtcdPartitionMiB(c cluster.Cluster, n cluster.Node) int64 {
 	return int64(etcdMiB(c.Spec))
 }
 
+// PartitionsAroundEtcd are the others that a node's config expects there.
+func PartitionsAroundEtcd() []api.NewPartition {
+	return []api.NewPartition{
+		{Number: numberState, Label: LabelState, SizeMiB: stateMiB},
+		{Number: numberContainers, Label: LabelContainers},
+	}
+}
+
 func etcdMiB(spec cluster.Spec) int {
 	size := 0
 	for _, i := range instances(spec) {
@@ -58,19 +67,24 @@ func etcdMiB(spec cluster.Spec) int {
 // disks adds partitions behind those of the image. With etcd's default quota
 // and an image of 3.2 GiB, a disk of 24 GiB leaves 8.8 GiB for containers.
 func disks(n node) []Disk {
-	partitions := []Partition{{Label: LabelState, Number: numberState, SizeMiB: stateMiB, WipePartitionEntry: true}}
-	if n.controlPlane() && n.EtcdDisk == nil {
-		// One that is kept is where the installer left it; of another size it is an
-		// error, and not made anew.
-		partitions = append(partitions, Partition{Label: LabelEtcd, Number: numberEtcd, SizeMiB: etcdMiB(n.spec), WipePartitionEntry: !n.KeepEtcd})
+	partitions := []Partition{{Label: LabelState, Number: numberState, SizeMiB: new(stateMiB), WipePartitionEntry: true}}
+	if n.KeepEtcd && n.EtcdDisk == nil {
+		// They are where the installer left them. Without a size, a start and a wish to
+		// be wiped, Ignition takes them as they are.
+		return []Disk{{Device: DiskDevice, Partitions: []Partition{
+			{Label: LabelState, Number: numberState}, {Label: LabelEtcd, Number: numberEtcd}, {Label: LabelContainers, Number: numberContainers},
+		}}}
 	}
-	partitions = append(partitions, Partition{Label: LabelContainers, Number: numberContainers, WipePartitionEntry: true})
+	if n.controlPlane() && n.EtcdDisk == nil {
+		partitions = append(partitions, Partition{Label: LabelEtcd, Number: numberEtcd, SizeMiB: new(etcdMiB(n.spec)), WipePartitionEntry: true})
+	}
+	partitions = append(partitions, Partition{Label: LabelContainers, Number: numberContainers, SizeMiB: new(0), WipePartitionEntry: true})
 	all := []Disk{{Device: DiskDevice, Partitions: partitions}}
 	if n.EtcdDisk != nil {
 		// The table is made anew, too: the disk may be another system's.
 		all = append(all, Disk{
 			Device: etcdDevice(*n.EtcdDisk), WipeTable: !n.KeepEtcd,
-			Partitions: []Partition{{Label: LabelEtcd, Number: 1, WipePartitionEntry: !n.KeepEtcd}},
+			Partitions: []Partition{{Label: LabelEtcd, Number: 1, SizeMiB: new(0), WipePartitionEntry: !n.KeepEtcd}},
 		})
 	}
 	return all

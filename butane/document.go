@@ -54,9 +54,11 @@ type Disk struct {
 
 // Partition is a GPT entry; a SizeMiB of zero takes the rest of the disk.
 type Partition struct {
-	Label   string `yaml:"label"`
-	Number  int    `yaml:"number"`
-	SizeMiB int    `yaml:"size_mib"`
+	Label  string `yaml:"label"`
+	Number int    `yaml:"number"`
+	// SizeMiB is 0 for all that is left, and nil for one that is there, whatever its
+	// size.
+	SizeMiB *int `yaml:"size_mib,omitempty"`
 	// WipePartitionEntry replaces an entry of this number that differs.
 	WipePartitionEntry bool `yaml:"wipe_partition_entry"`
 }

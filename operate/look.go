@@ -178,6 +178,19 @@ func (l *Live) etcd(endpoints ...string) (*etcd.Client, error) {
 	return etcd.Dial(etcd.Options{Endpoints: endpoints, TLS: l.tls, CallTimeout: dialTimeout})
 }
 
+// SetVersion makes kubeadm install a version of Kubernetes on nodes that join.
+func (l *Live) SetVersion(ctx context.Context, version string) error {
+	return l.kube.SetVersion(ctx, version)
+}
+
+// StageProxy makes new pods of kube-proxy have a version; those that run stay.
+func (l *Live) StageProxy(ctx context.Context, version string) error {
+	return l.kube.StageProxy(ctx, version)
+}
+
+// ReleaseProxy lets the pods of kube-proxy be changed again.
+func (l *Live) ReleaseProxy(ctx context.Context) error { return l.kube.ReleaseProxy(ctx) }
+
 // perform does one step.
 func (l *Live) perform(ctx context.Context, s Step, opts RunOptions) error {
 	switch s.Action {

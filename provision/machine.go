@@ -131,7 +131,7 @@ func (s *Server) plan(m inventory.Machine, n store.Node, image images.Manifest, 
 	}
 	var keep *api.KeepPartition
 	if n.Window.KeepEtcd && m.EtcdMiB > 0 {
-		keep = &api.KeepPartition{Label: images.LabelEtcd, SizeMiB: m.EtcdMiB}
+		keep = &api.KeepPartition{Label: images.LabelEtcd, SizeMiB: m.EtcdMiB, Others: m.Partitions}
 	}
 	return json.Marshal(api.InstallPlan{
 		Node: m.Name,

@@ -317,6 +317,9 @@ func TestArmRefuses(t *testing.T) {
 			t.Errorf("%+v: %v, want %v", tt.opts, err, tt.is)
 		}
 	}
+	if n, err := f.srv.Arm(t.Context(), "a", admin.ArmOptions{For: time.Hour, Check: true}); err != nil || n.Name != "a" {
+		t.Errorf("checked: %+v, %v", n, err)
+	}
 	if n := f.node(); n.Open {
 		t.Errorf("a refused window is open: %+v", n)
 	}

@@ -58,7 +58,7 @@ func (s *Server) Strangers(context.Context) ([]admin.Stranger, error) {
 }
 
 // Arm opens an install window for a node. An install that was under way is
-// over.
+// over. To check opens none.
 func (s *Server) Arm(ctx context.Context, node string, opts admin.ArmOptions) (admin.Node, error) {
 	m, ok := s.inventory.Name(node)
 	if !ok {
@@ -70,6 +70,10 @@ func (s *Server) Arm(ctx context.Context, node string, opts admin.ArmOptions) (a
 	}
 	if opts.KeepEtcd && !m.Etcd {
 		return admin.Node{}, fmt.Errorf("arming node %q: %w: it has no etcd to keep", node, store.ErrWindow)
+	}
+	if opts.Check {
+		n, err := s.node(ctx, node)
+		return s.view(m, n), err
 	}
 	until := s.opts.Now().Add(opts.For)
 	detail := "until " + until.UTC().Format(time.RFC3339)

@@ -2,9 +2,10 @@
 # Runs the tests in stages, stops at the first that fails, and says how long
 # each took.
 #
-# usage: test.sh [lint|unit|race|bake|again|packer|boot|cluster|wholepath|boots|ha|settings|packer-all]...
+# usage: test.sh [lint|unit|race|bake|again|packer|boot|cluster|wholepath|boots|ha|settings|provision|packer-all]...
 #        (default: all but boots, which is every boot there is, ha, which is
-#        everything that a cluster survives, settings, which is what a cluster
+#        everything that a cluster survives, provision, which is
+#        machines that install themselves again and again, settings, which is what a cluster
 #        document can ask for, and packer-all, which is every acceptance test of
 #        the Packer plugin)
 #
@@ -88,6 +89,9 @@ stage_boots() {
 	bin/k8snode bake --recipe "$recipe" --set spec.disk.sectorSize=4096 --out "$out-4096" --agent bin/k8snode-agent
 	e2e '^TestBoot' -image-4096 "$out-4096"
 }
+
+# Machines with empty disks and a real server; each is installed again.
+stage_provision() { e2e '^TestProvision$'; }
 
 stage_wholepath() { e2e '^TestWholePath$' -bake-took "${bake_took}ms"; }
 

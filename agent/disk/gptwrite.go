@@ -2,11 +2,13 @@ package disk
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
+	"unicode/utf16"
 )
 
 // entrySize and entryCount are what every tool makes, and all that is written here.
@@ -68,6 +70,39 @@ func findEntry(r io.ReaderAt, sector int, at int64, label string) (Entry, error)
 	return e, nil
 }
 
+// NewEntry is one of a partition that is made, a Linux file system. The seed makes its
+// GUID another one on each disk.
+func NewEntry(number int, label string, start, size int64, sector int, seed []byte) (Entry, error) {
+	units := utf16.Encode([]rune(label))
+	if len(units) > 36 || size < int64(sector) || start%int64(sector) != 0 || size%int64(sector) != 0 {
+		return Entry{}, fmt.Errorf("a partition %q of %d bytes at %d is not possible", label, size, start)
+	}
+	le := binary.LittleEndian
+	e := Entry{Partition: Partition{Number: number, Label: label, Type: linuxData, Start: start, Size: size}}
+	copy(e.raw[:], linuxDataRaw)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %x", label, number, seed))
+	// As of a random UUID, RFC 9562, section 5.4.
+	sum[7] = sum[7]&0x0f | 0x40
+	sum[8] = sum[8]&0x3f | 0x80
+	copy(e.raw[16:32], sum[:])
+	e.GUID = guid(e.raw[16:32])
+	le.PutUint64(e.raw[32:], uint64(start/int64(sector)))
+	le.PutUint64(e.raw[40:], uint64((start+size)/int64(sector)-1))
+	for i, u := range units {
+		le.PutUint16(e.raw[56+2*i:], u)
+	}
+	return e, nil
+}
+
+// The type of a partition with a Linux file system, as text and as on the disk.
+const (
+	linuxData    = "0fc63daf-8483-4772-8e79-3d69d8477de4"
+	linuxDataRaw = "\xaf\x3d\xc6\x0f\x83\x84\x72\x47\x8e\x79\x3d\x69\xd8\x47\x7d\xe4"
+)
+
+// Seed is what distinguishes the entry's disk from all others.
+func (e Entry) Seed() []byte { return e.raw[16:32] }
+
 // Backup returns a table with nothing but the entry, for the last BackupSize bytes of a
 // disk of size bytes. It keeps the place of a partition while the disk has no primary
 // table.
@@ -87,9 +122,9 @@ func (e Entry) Backup(sector int, size int64) []byte {
 }
 
 // Fit makes the primary table in head, the beginning of an image, that of a disk of
-// size bytes, with the kept entries besides its own; then it returns the backup table,
-// for the last BackupSize bytes of the disk.
-func Fit(head []byte, sector int, size int64, kept ...Entry) ([]byte, error) {
+// size bytes, with more entries besides its own; then it returns the backup table, for
+// the last BackupSize bytes of the disk.
+func Fit(head []byte, sector int, size int64, more ...Entry) ([]byte, error) {
 	t, raw, err := readTableAt(bytes.NewReader(head), sector, int64(sector))
 	if err != nil {
 		return nil, fmt.Errorf("reading partition table: %w", err)
@@ -98,10 +133,11 @@ func Fit(head []byte, sector int, size int64, kept ...Entry) ([]byte, error) {
 		return nil, fmt.Errorf("the partition table has not %d entries of %d bytes behind its header", entryCount, entrySize)
 	}
 	entries := head[2*sector:][:entriesSize]
-	for _, e := range kept {
+	for _, e := range more {
 		if err := e.fits(t, sector, size); err != nil {
-			return nil, fmt.Errorf("keeping partition %q: %w", e.Label, err)
+			return nil, fmt.Errorf("adding partition %q: %w", e.Label, err)
 		}
+		t.Partitions = append(t.Partitions, e.Partition)
 		copy(entries[(e.Number-1)*entrySize:], e.raw[:])
 	}
 	le := binary.LittleEndian
@@ -125,10 +161,10 @@ func (e Entry) fits(t Table, sector int, size int64) error {
 	}
 	for _, p := range t.Partitions {
 		if p.Number == e.Number {
-			return fmt.Errorf("the image has a partition %d too, %q", p.Number, p.Label)
+			return fmt.Errorf("there is a partition %d already, %q", p.Number, p.Label)
 		}
 		if p.Start < e.Start+e.Size && e.Start < p.Start+p.Size {
-			return fmt.Errorf("the image's partition %q would overwrite it", p.Label)
+			return fmt.Errorf("the partition %q would overwrite it", p.Label)
 		}
 	}
 	return nil

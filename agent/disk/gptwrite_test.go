@@ -51,7 +51,11 @@ func TestFit(t *testing.T) {
 			t.Errorf("sectors of %d: found %+v, want %+v", sector, again.Partition, kept.Partition)
 		}
 		head := image(sector)
-		end, err := disk.Fit(head, sector, oldSize, again)
+		more, err := disk.NewEntry(5, "more", 40*mib, 4*mib, sector, again.Seed())
+		if err != nil {
+			t.Fatal(err)
+		}
+		end, err := disk.Fit(head, sector, oldSize, again, more)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +69,7 @@ func TestFit(t *testing.T) {
 		for _, p := range table.Partitions {
 			labels = append(labels, p.Label)
 		}
-		if got := strings.Join(labels, " "); got != "root data" || table.GUID[:2] != "09" && !strings.HasPrefix(table.GUID, "00000009") {
+		if got := strings.Join(labels, " "); got != "root data more" || table.GUID[:2] != "09" && !strings.HasPrefix(table.GUID, "00000009") {
 			t.Errorf("sectors of %d: the table %s has %s", sector, table.GUID, got)
 		}
 		if sector == disk.SectorSize {
@@ -100,16 +104,16 @@ func TestFitErrors(t *testing.T) {
 		"no such partition": {label: "etcd", want: `reading partition table: partition table has 0 partitions labelled "etcd", want 1`},
 		"overwritten": {
 			label: "data", size: oldSize, image: []disktest.Partition{{Label: "root", Start: mib, Size: 25 * mib}},
-			want: `keeping partition "data": the image's partition "root" would overwrite it`,
+			want: `adding partition "data": the partition "root" would overwrite it`,
 		},
 		"same number": {
 			label: "data", size: oldSize,
 			image: []disktest.Partition{{Label: "esp", Start: mib, Size: mib}, {Label: "root", Start: 2 * mib, Size: mib}, {Label: "verity", Start: 3 * mib, Size: mib}},
-			want:  `keeping partition "data": the image has a partition 3 too, "verity"`,
+			want:  `adding partition "data": there is a partition 3 already, "verity"`,
 		},
 		"behind the disk": {
 			label: "data", size: 30 * mib, image: []disktest.Partition{{Label: "root", Start: mib, Size: mib}},
-			want: `keeping partition "data": it is not within the disk`,
+			want: `adding partition "data": it is not within the disk`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

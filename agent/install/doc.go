@@ -19,7 +19,8 @@
 //     partition table. When the last step fails, the table is erased again.
 //   - A partition that the plan keeps is in a table of the disk at any moment, so
 //     that an install which is interrupted keeps it too when it is begun anew.
-//     Then step 5 comes last.
+//     Then step 5 comes last, and the partitions that Ignition makes otherwise are
+//     made here, around the one that stays.
 //   - Blocks come over plain HTTP; each is checked against the block map, and
 //     the block map against the plan, which came over TLS.
 //   - A lost connection costs the blocks in flight: the next request begins at

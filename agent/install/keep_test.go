@@ -23,7 +23,7 @@ const (
 )
 
 // keeping makes the disk one with data that the plan keeps.
-func (l *lab) keeping() disk.Entry {
+func (l *lab) keeping() []disk.Entry {
 	l.t.Helper()
 	old := bytes.Repeat([]byte{0xa5}, diskSize)
 	copy(old, disktest.GPTOf(l.sector, [16]byte{7},
@@ -37,13 +37,19 @@ func (l *lab) keeping() disk.Entry {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.plan.Keep = &api.KeepPartition{Label: images.LabelEtcd, SizeMiB: keptSize / mib}
-	return kept
+	l.plan.Keep = &api.KeepPartition{
+		Label: images.LabelEtcd, SizeMiB: keptSize / mib, Others: []api.NewPartition{{Number: 5, Label: "state", SizeMiB: 1}, {Number: 7, Label: "rest"}},
+	}
+	others, err := install.Around(kept, l.plan.Keep.Others, l.sector, imageSize, diskSize)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return append([]disk.Entry{kept}, others...)
 }
 
-func (l *lab) wantKept(kept disk.Entry) {
+func (l *lab) wantKept(kept []disk.Entry) {
 	l.t.Helper()
-	if at := firstDifference(l.disk("sda"), l.installed(kept)); at >= 0 {
+	if at := firstDifference(l.disk("sda"), l.installed(kept...)); at >= 0 {
 		l.t.Errorf("the disk differs at byte %d from the image with what it keeps", at)
 	}
 }
@@ -58,8 +64,12 @@ func TestKeep(t *testing.T) {
 		}
 		l.wantKept(kept)
 	}
-	if want := "k8snode: keeping partition k8snode-etcd: 1 MiB at 9 MiB\n"; !strings.Contains(l.console.String(), want) {
-		t.Errorf("the console lacks %q:\n%s", want, &l.console)
+	for _, want := range []string{
+		"k8snode: keeping partition k8snode-etcd: 1 MiB at 9 MiB\n", "k8snode: making partition state: 1 MiB at 8 MiB\n", "k8snode: making partition rest: 1 MiB at 10 MiB\n",
+	} {
+		if !strings.Contains(l.console.String(), want) {
+			t.Errorf("the console lacks %q:\n%s", want, &l.console)
+		}
 	}
 }
 
@@ -102,6 +112,8 @@ func TestKeepRefused(t *testing.T) {
 	}{
 		{"nothing there", func(l *lab) { l.plan.Keep.Label = "data" },
 			`keeping partition "data": reading partition table: partition table has 0 partitions labelled "data", want 1; to install without what it held, open a window that keeps nothing`},
+		{"no room", func(l *lab) { l.plan.Keep.Others[0].SizeMiB = 3 },
+			`making partition "state": there is no room for it around the partition "k8snode-etcd", which stays`},
 		{"another size", func(l *lab) { l.plan.Keep.SizeMiB = 2 },
 			"it has 1048576 bytes, and the node's config expects 2 MiB: the quota of etcd is another than at the install before"},
 		{"a larger image", func(l *lab) {

@@ -22,8 +22,12 @@ func (in *installer) write(ctx context.Context, path string, plan api.InstallPla
 	if err != nil {
 		return errors.Join(err, target.Close())
 	}
-	if kept != nil {
-		in.say("keeping partition %s: %d MiB at %d MiB", kept.Label, kept.Size/mib, kept.Start/mib)
+	for i, e := range kept {
+		verb := "keeping"
+		if i > 0 {
+			verb = "making"
+		}
+		in.say("%s partition %s: %d MiB at %d MiB", verb, e.Label, e.Size/mib, e.Start/mib)
 	}
 	w := writer{installer: in, target: target, plan: plan, blocks: blocks, layout: layout, kept: kept}
 	bootable, err := w.write(ctx)
@@ -44,7 +48,8 @@ type writer struct {
 	plan   api.InstallPlan
 	blocks images.BlockMap
 	layout Layout
-	kept   *disk.Entry
+	// kept is the partition that stays, and those around it.
+	kept []disk.Entry
 }
 
 // write fills the disk; the head comes last. It reports whether that may have been
@@ -85,14 +90,14 @@ func (w writer) write(ctx context.Context) (bootable bool, err error) {
 		return false, err
 	}
 
-	if w.kept == nil {
+	if len(w.kept) == 0 {
 		w.step = "table"
 		if err := w.writeChecked(backup, w.backupAt()); err != nil {
 			return false, err
 		}
 	}
 	w.step = "head"
-	if err := w.writeChecked(first[:headSize], 0); err != nil || w.kept == nil {
+	if err := w.writeChecked(first[:headSize], 0); err != nil || len(w.kept) == 0 {
 		return true, err
 	}
 	// The place of a partition that stays has been in the old backup until now.

@@ -85,7 +85,7 @@ func K8snode() Rules {
 			// Where flows meet.
 			{"internal/nodeconfig", []string{"images", "butane/...", "ignition/...", "provision/api"}, "the boot side put together, for whoever delivers or shows a config"},
 			{"internal/cli", []string{
-				"images", "operate", "operate/power", "operate/reimage", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
+				"images", "operate", "operate/power", "operate/reimage", "operate/rollout", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
 			}, "the place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 
@@ -106,6 +106,7 @@ func K8snode() Rules {
 			{"operate", []string{"agent/etcd", "agent/node", "butane", "butane/cluster", "butane/pki", "operate/kube"}, "day 2: asks a running cluster, changes it by plan"},
 			{"operate/power", []string{"internal/report", "internal/strictyaml"}, "speaks to machines' controllers, decides nothing"},
 			{"operate/reimage", []string{"butane/cluster", "operate", "operate/power", "provision/admin", "provision/api"}, "one transaction over the cluster, the provisioning server and a controller"},
+			{"operate/rollout", []string{"butane/cluster", "operate", "operate/reimage", "provision/admin", "provision/api"}, "the order of many transactions"},
 			{"operate/kube", nil, "speaks to API servers, decides nothing"},
 
 			// For tests.
@@ -122,8 +123,9 @@ func K8snode() Rules {
 			}, "boots an image and asks it; the recipe is the oracle"},
 			{"internal/lab/guestconfig", []string{"internal/lab"}, "what a test machine's config has besides the node's own"},
 			{"internal/lab/ha", []string{
-				"images", "agent/node", "butane/cluster", "internal/lab", "internal/lab/guestconfig", "internal/lab/kube", "internal/lab/umlkernel", "provision/api", "provision/cpio",
+				"images", "agent/disk", "agent/node", "butane/cluster", "internal/lab", "internal/lab/guestconfig", "internal/lab/ipxe", "internal/lab/kube", "internal/lab/umlkernel", "provision/admin", "provision/api", "provision/cpio",
 			}, "a cluster of machines that loses some, told with the real programs"},
+			{"internal/lab/ipxe", nil, "a leaf: the boot loader of machines without firmware"},
 			{"internal/lab/kube", []string{"images", "internal/lab"}, "how tests speak to a cluster"},
 			{"internal/lab/umlkernel", []string{"builder/source"}, "brings a kernel from Debian's archive, as a bake brings packages"},
 			{"internal/lab/wholepath", []string{

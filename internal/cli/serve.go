@@ -248,7 +248,7 @@ func inventoryOf(c cluster.Cluster, node cluster.Node) inventory.Machine {
 	m := inventory.Machine{
 		Name: node.Name, Role: string(node.Role), MAC: node.MAC, UUID: node.UUID, Serial: node.Serial,
 		Address: node.Prefix(), Disk: node.Disk, LocalBoot: inventory.LocalBoot(node.LocalBoot),
-		Etcd: node.Role == cluster.ControlPlane, EtcdMiB: butane.EtcdPartitionMiB(c, node),
+		Etcd: node.Role == cluster.ControlPlane, EtcdMiB: butane.EtcdPartitionMiB(c, node), Partitions: butane.PartitionsAroundEtcd(),
 	}
 	for _, link := range node.Links {
 		if link.MAC != "" && link.MAC != node.MAC {

@@ -178,6 +178,12 @@ func (w *world) Nodes(context.Context) ([]admin.Node, error) {
 }
 
 func (w *world) Arm(_ context.Context, node string, opts admin.ArmOptions) (admin.Node, error) {
+	if opts.Check {
+		if w.fail == "check" {
+			return admin.Node{}, errors.New("the image is for another cluster")
+		}
+		return w.node, nil
+	}
 	err := w.do(fmt.Sprintf("arm %s %+v", node, opts))
 	w.node.Phase, w.node.Open, w.node.Transaction, w.node.Image = api.PhaseArmed, true, opts.Transaction, opts.Image
 	return w.node, err
@@ -237,7 +243,7 @@ func (w *world) run(t *testing.T, controller power.Controller) error {
 
 var wholeWay = []string{
 	"remove cp1 in 4",
-	"arm cp1 {For:45m0s Image:0123 KeepEtcd:false Transaction:reimage}",
+	"arm cp1 {For:45m0s Image:0123 KeepEtcd:false Transaction:reimage Check:false}",
 	"boot from the network", "power off", "power on",
 	"said: cp1 installing", "said: cp1 installed",
 	"said: cp1 configuring", "said: cp1 bootstrapping", "said: cp1 failed", "said: cp1 bootstrapping", "said: cp1 ready",
@@ -297,6 +303,7 @@ func TestRunStops(t *testing.T) {
 		}, "reimaging cp1: installing it: it is held: too many installs in one window"},
 		{"the window", func(w *world) { w.way = []admin.Node{{Name: "closed", Phase: api.PhaseInstalling}} },
 			"reimaging cp1: installing it: its window has ended; a longer one is opened with --for"},
+		{"the image", func(w *world) { w.fail = "check" }, "reimaging cp1: the image is for another cluster"},
 		{"the server", func(w *world) { w.away = 1000 }, "reimaging cp1: installing it: the server has been away for 20ms: asking the provisioning server: connection refused"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -304,6 +311,9 @@ func TestRunStops(t *testing.T) {
 			tt.change(w)
 			if err := w.run(t, w); err == nil || err.Error() != tt.want {
 				t.Errorf("got %v, want %s", err, tt.want)
+			}
+			if tt.name == "the image" && len(w.did) > 0 {
+				t.Errorf("did %q", w.did)
 			}
 		})
 	}

@@ -78,6 +78,14 @@ func (r Runner) withDefaults() Runner {
 // Run does what the plan says, and stops at the first step that fails.
 func (r Runner) Run(ctx context.Context, p Plan) error {
 	r = r.withDefaults()
+	if len(p.Steps) > 0 && p.Steps[0] == Open {
+		// What the server refuses, it refuses before the node is out of the cluster.
+		check := p.window()
+		check.Check = true
+		if _, err := r.Server.Arm(ctx, p.Node, check); err != nil {
+			return fmt.Errorf("reimaging %s: %w", p.Node, err)
+		}
+	}
 	if len(p.Remove.Steps) > 0 {
 		if err := r.Cluster.Remove(ctx, p.Remove); err != nil {
 			return fmt.Errorf("reimaging %s: %w", p.Node, err)
@@ -92,12 +100,17 @@ func (r Runner) Run(ctx context.Context, p Plan) error {
 	return nil
 }
 
+// window is what the server is asked for.
+func (p Plan) window() admin.ArmOptions {
+	return admin.ArmOptions{
+		For: p.Options.window(), Image: p.Options.Image, KeepEtcd: p.Options.KeepEtcd, Transaction: Transaction,
+	}
+}
+
 func (r Runner) step(ctx context.Context, p Plan, step Step) error {
 	switch step {
 	case Open:
-		_, err := r.Server.Arm(ctx, p.Node, admin.ArmOptions{
-			For: p.Options.window(), Image: p.Options.Image, KeepEtcd: p.Options.KeepEtcd, Transaction: Transaction,
-		})
+		_, err := r.Server.Arm(ctx, p.Node, p.window())
 		return err
 	case Power:
 		if r.Power == nil {

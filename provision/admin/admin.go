@@ -111,6 +111,8 @@ type ArmOptions struct {
 	// Transaction is a word for what the install is a part of: who began it finds it
 	// again by that.
 	Transaction string
+	// Check only asks whether the window could be opened.
+	Check bool
 }
 
 type armRequest struct {
@@ -118,6 +120,7 @@ type armRequest struct {
 	Image       string `json:"image,omitempty"`
 	KeepEtcd    bool   `json:"keepEtcd,omitempty"`
 	Transaction string `json:"transaction,omitempty"`
+	Check       bool   `json:"check,omitempty"`
 }
 
 type holdRequest struct {
@@ -217,7 +220,7 @@ func readWindow(r io.Reader) (ArmOptions, error) {
 	if !transactionRE.MatchString(req.Transaction) {
 		return ArmOptions{}, fmt.Errorf("reading the transaction: %q is not a word of at most 32 letters", req.Transaction)
 	}
-	return ArmOptions{For: window, Image: req.Image, KeepEtcd: req.KeepEtcd, Transaction: req.Transaction}, nil
+	return ArmOptions{For: window, Image: req.Image, KeepEtcd: req.KeepEtcd, Transaction: req.Transaction, Check: req.Check}, nil
 }
 
 func answer(w http.ResponseWriter, v any, err error) {

@@ -92,7 +92,7 @@ func (c *Client) Strangers(ctx context.Context) ([]Stranger, error) {
 func (c *Client) Arm(ctx context.Context, node string, opts ArmOptions) (Node, error) {
 	var n Node
 	err := c.do(ctx, http.MethodPost, "/nodes/"+url.PathEscape(node)+"/arm", armRequest{
-		For: opts.For.String(), Image: opts.Image, KeepEtcd: opts.KeepEtcd, Transaction: opts.Transaction,
+		For: opts.For.String(), Image: opts.Image, KeepEtcd: opts.KeepEtcd, Transaction: opts.Transaction, Check: opts.Check,
 	}, &n)
 	return n, err
 }

@@ -70,10 +70,20 @@ type InstallImage struct {
 }
 
 // KeepPartition is the one partition with a label, if it has the size that the
-// node's config expects.
+// node's config expects. Around it the installer also makes those that Ignition makes
+// otherwise: where there is room for them, nobody else knows.
 type KeepPartition struct {
-	Label   string `json:"label"`
-	SizeMiB int64  `json:"sizeMiB"`
+	Label   string         `json:"label"`
+	SizeMiB int64          `json:"sizeMiB"`
+	Others  []NewPartition `json:"others"`
+}
+
+// NewPartition is an empty partition.
+type NewPartition struct {
+	Number int    `json:"number"`
+	Label  string `json:"label"`
+	// SizeMiB is 0 for one of them: all that is left, in one piece.
+	SizeMiB int64 `json:"sizeMiB,omitempty"`
 }
 
 // DiskSelection must match exactly one disk of the machine. Empty fields

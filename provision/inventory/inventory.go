@@ -31,9 +31,10 @@ type Machine struct {
 	Address netip.Prefix
 	Disk    api.DiskSelection
 	// Etcd says that the node has data of etcd, EtcdMiB how large the partition with
-	// it is, if that is on the disk of the system.
-	Etcd    bool
-	EtcdMiB int64
+	// it is, if that is on the disk of the system, and Partitions are the others there.
+	Etcd       bool
+	EtcdMiB    int64
+	Partitions []api.NewPartition
 	// LocalBoot is how its boot loader starts the local disk.
 	LocalBoot LocalBoot
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/k8snode/k8snode/agent/disk"
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/internal/lab/kube"
@@ -156,8 +157,41 @@ func (c *Cluster) ReinstallKeepingEtcd(ctx context.Context, name string) error {
 	if err := c.configure(name, "kept"); err != nil {
 		return fmt.Errorf("configuring machine %s: %w", name, err)
 	}
-	if err := c.install(ctx, name); err != nil {
+	if err := c.installAround(ctx, name); err != nil {
 		return fmt.Errorf("installing machine %s: %w", name, err)
 	}
 	return nil
+}
+
+// installAround writes the image, and leaves the partitions behind it in the table, as
+// the installer does.
+func (c *Cluster) installAround(ctx context.Context, name string) error {
+	sector, size := c.manifest.Disk.SectorSize, int64(diskGiB<<30)
+	file, err := os.OpenFile(c.disk(name), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var kept []disk.Entry
+	for _, label := range []string{images.LabelState, images.LabelEtcd, images.LabelContainers} {
+		e, err := disk.FindEntry(file, sector, size, label)
+		if err != nil {
+			return err
+		}
+		kept = append(kept, e)
+	}
+	if err := c.install(ctx, name); err != nil {
+		return err
+	}
+	head := make([]byte, disk.GPTSize(sector))
+	if _, err := file.ReadAt(head, 0); err != nil {
+		return err
+	}
+	backup, err := disk.Fit(head, sector, size, kept...)
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(head, 0)
+	_, errBackup := file.WriteAt(backup, size-int64(len(backup)))
+	return errors.Join(err, errBackup)
 }

@@ -36,8 +36,8 @@ func diskConfig(name string) ([]byte, error) {
 		Version: butane.Version,
 		Storage: butane.Storage{
 			Disks: []butane.Disk{{Device: butane.DiskDevice, Partitions: []butane.Partition{
-				{Label: images.LabelState, Number: firstPartition, SizeMiB: stateMiB, WipePartitionEntry: true},
-				{Label: images.LabelContainers, Number: firstPartition + 1, WipePartitionEntry: true},
+				{Label: images.LabelState, Number: firstPartition, SizeMiB: new(stateMiB), WipePartitionEntry: true},
+				{Label: images.LabelContainers, Number: firstPartition + 1, SizeMiB: new(0), WipePartitionEntry: true},
 			}}},
 			Filesystems: []butane.Filesystem{
 				{Device: byLabel + images.LabelState, Format: "xfs", Label: "state", WipeFilesystem: true},

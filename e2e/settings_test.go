@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed" // for the document
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +77,33 @@ func TestSettings(t *testing.T) {
 	}))
 
 	f.renews(node)
+	f.shields(node)
 	f.restores(node)
+}
+
+// shields has whoever runs on a machine connect to the server, which listens.
+func (f *fleet) shields(node string) {
+	f.t.Helper()
+	p := f.Spec.Spec.Provision
+	connect := fmt.Sprintf("curl --silent --output /dev/null --max-time 3 http://%s:%d/", p.Address, p.HTTPPort)
+	_, err := f.Run(f.ctx, node, "systemctl is-active k8snode-firewall.service && mkdir -p /sys/fs/cgroup/kubepods.slice/shield.scope")
+	f.check(err)
+	for _, from := range []struct{ who, prefix, want string }{
+		{"a shell", "", "0"},
+		{"the agent", "systemd-run --quiet --wait --collect --slice k8snode.slice ", "0"},
+		{"what the kubelet and runtimes do", "systemd-run --quiet --wait --collect --slice system.slice ", "28"},
+		{"a pod", "nsenter --net=/run/netns/$(ls /run/netns | head -n 1) ", "28"},
+		{"a pod on the host's network", "sh -c 'echo $$ >/sys/fs/cgroup/kubepods.slice/shield.scope/cgroup.procs && exec \"$@\"' sh ", "28"},
+	} {
+		got, err := f.Run(f.ctx, node, from.prefix+connect+"; echo $?")
+		f.check(err)
+		if got != from.want {
+			f.t.Errorf("%s: curl ends with %s, want %s (0: it answered, 28: nobody did)", from.who, got, from.want)
+		}
+	}
+	rules, err := f.Run(f.ctx, node, "nft list table ip k8snode")
+	f.check(err)
+	f.t.Logf("what was dropped:\n%s", rules)
 }
 
 // renews has a machine renew what it has, with the help of the server.

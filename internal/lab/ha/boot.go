@@ -23,6 +23,8 @@ var (
 	sysrootModulesUnit string
 	//go:embed kernel.service
 	kernelUnit string
+	//go:embed firewall.conf
+	firewallDropin string
 )
 
 // nodeConfig is a rendered node that answers to the lab. It has no server to
@@ -33,7 +35,7 @@ func nodeConfig(rendered []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c = c.With(cni)
+	c = c.With(cni, guestconfig.NewFile("/etc/systemd/system/k8snode-firewall.service.d/20-lab.conf", 0o644, firewallDropin))
 	c.Systemd.Units = append(c.Systemd.Units, guestconfig.Unit{Name: "k8snode-lab-kernel.service", Enabled: true, Contents: kernelUnit})
 	more, err := c.Marshal()
 	if err != nil {

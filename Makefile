@@ -5,13 +5,14 @@ OUT    ?= out/$(RECIPE)
 export RECIPE OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build plugin image check test test-boot test-ha test-settings test-provision test-packer bench lint unit race wholepath golden lab lab-stop clean
+.PHONY: help packages build plugin image check test test-boot test-ha test-settings test-provision test-packer fuzz bench lint unit race wholepath golden lab lab-stop clean
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  RECIPE=node      recipe to bake: an embedded one, or a file"
 	@echo "  OUT=out/node     where the image goes"
+	@echo "  FUZZTIME=30s     how long each fuzz test runs"
 	@echo "  K8SNODE_ACCEL=   tcg (default) or kvm: how test machines run"
 
 packages: ## install the Debian packages that baking and testing need
@@ -49,6 +50,9 @@ test-provision: image ## machines install themselves from empty disks, and again
 
 test-packer: image ## the Packer plugin with the real Packer, node.yaml too
 	scripts/test.sh packer-all
+
+fuzz: ## run every fuzz test for FUZZTIME (30s) each
+	scripts/fuzz.sh
 
 bench: ## measure a bake beside mkosi's, write docs/benchmarks.md
 	scripts/bench.sh

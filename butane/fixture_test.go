@@ -33,6 +33,7 @@ func routed() cluster.Cluster {
 				DNS:     []string{"192.168.7.2", "192.168.7.3"},
 				NTP:     []string{"ntp1.example", "192.168.7.4"},
 			},
+			Provision: cluster.Provision{Address: "192.168.7.1"},
 			Runtime: cluster.Runtime{Registries: []cluster.Registry{
 				{Host: "registry.example:5000", CA: "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"},
 				{Host: "docker.io", Mirrors: []string{"https://mirror.example", "http://192.0.2.9:5000"}},
@@ -53,6 +54,7 @@ func isolated() cluster.Cluster {
 	c := routed()
 	c.Metadata.Name = "alone"
 	c.Spec.Network = cluster.Network{CNI: cluster.CNINone}
+	c.Spec.Provision = cluster.Provision{}
 	c.Spec.SSHAuthorizedKeys = nil
 	c.Spec.Kubernetes.APIServer.CertSANs = nil
 	c.Spec.Kubernetes.Proxy.Mode = cluster.ProxyIPTables

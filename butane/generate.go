@@ -64,6 +64,7 @@ func generate(in Input) (Document, error) {
 		linkFiles,
 		networkFiles,
 		podNetworkFiles,
+		firewallFiles,
 		loginFiles,
 		etcdFiles,
 		authorityFiles,

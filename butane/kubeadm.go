@@ -104,8 +104,11 @@ func apiServerFiles(n node) ([]File, error) {
 
 func initDocument(n node) initConfiguration {
 	d := initConfiguration{
-		APIVersion:       kubeadmAPI,
-		Kind:             "InitConfiguration",
+		APIVersion: kubeadmAPI,
+		Kind:       "InitConfiguration",
+		// kubeadm makes a token for others to join with, of 24 hours unless said
+		// otherwise. Ours do not.
+		BootstrapTokens:  []bootstrapToken{{TTL: "1m0s"}},
 		LocalAPIEndpoint: localEndpoint(n),
 		NodeRegistration: registration(n),
 		Patches:          patchesOf(n),

@@ -7,11 +7,16 @@ package butane
 type initConfiguration struct {
 	APIVersion       string           `yaml:"apiVersion"`
 	Kind             string           `yaml:"kind"`
+	BootstrapTokens  []bootstrapToken `yaml:"bootstrapTokens"`
 	LocalAPIEndpoint apiEndpoint      `yaml:"localAPIEndpoint"`
 	NodeRegistration nodeRegistration `yaml:"nodeRegistration"`
 	Patches          *patches         `yaml:"patches,omitempty"`
 	SkipPhases       []string         `yaml:"skipPhases,omitempty"`
 	Timeouts         timeouts         `yaml:"timeouts"`
+}
+
+type bootstrapToken struct {
+	TTL string `yaml:"ttl"`
 }
 
 type patches struct {

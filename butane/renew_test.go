@@ -2,6 +2,7 @@ package butane_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,7 @@ import (
 	"github.com/k8snode/k8snode/butane"
 )
 
-func request(t *testing.T) (csr string, key *ecdsa.PrivateKey) {
+func request(t testing.TB) (csr string, key *ecdsa.PrivateKey) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -89,7 +91,7 @@ func TestRenewErrors(t *testing.T) {
 	}
 }
 
-func parseOne(t *testing.T, text string) *x509.Certificate {
+func parseOne(t testing.TB, text string) *x509.Certificate {
 	t.Helper()
 	block, _ := pem.Decode([]byte(text))
 	if block == nil {
@@ -100,4 +102,38 @@ func parseOne(t *testing.T, text string) *x509.Certificate {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// Whatever is asked for, under whatever name: who gets a certificate has the key of
+// it, and it is one of etcd's, of that node.
+func FuzzRenew(f *testing.F) {
+	csr, _ := request(f)
+	f.Add("server", csr)
+	f.Add("ca", csr)
+	f.Add("server", csr+"x")
+	f.Add("../pki/server", strings.Replace(csr, "CERTIFICATE REQUEST", "CERTIFICATE", 2))
+	in := newInput(f, three(), "cp1")
+	f.Fuzz(func(t *testing.T, name, text string) {
+		renewed, err := butane.Renew(butane.RenewInput{
+			Cluster: in.Cluster, Node: "cp1", Bundle: in.Bundle, Requests: map[string]string{name: text}, Now: in.Now, Rand: rand.Reader,
+		})
+		if err != nil {
+			if len(renewed) > 0 {
+				t.Errorf("certificates with the error %v", err)
+			}
+			return
+		}
+		block, _ := pem.Decode([]byte(text))
+		asked, err := x509.ParseCertificateRequest(block.Bytes)
+		if err != nil || asked.CheckSignature() != nil {
+			t.Fatalf("%q was taken for a request", text)
+		}
+		got := parseOne(t, renewed[name])
+		if key, ok := got.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !key.Equal(asked.PublicKey) {
+			t.Error("the certificate is for another key")
+		}
+		if got.IsCA || !slices.Contains(agentnode.EtcdCertificates(), name) || got.CheckSignatureFrom(parseOne(t, in.Bundle.Etcd.Certificate)) != nil {
+			t.Errorf("%q is no certificate of etcd: %s", name, got.Subject)
+		}
+	})
 }

@@ -42,6 +42,11 @@ func units(n node) ([]Unit, error) {
 	if n.docker() {
 		enable("docker.service", "cri-docker.socket", "cri-docker.service")
 	}
+	firewall, err := firewallUnits(n)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, firewall...)
 	enable("k8snode-import.service", "k8snode-bootstrap.service", "kubelet.service")
 	if len(n.spec.Network.NTP) > 0 {
 		// time-sync.target waits for the first update, three minutes at most;
@@ -55,7 +60,7 @@ func units(n node) ([]Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	return merge(append(all, mounts...), n)
+	return merge(sliced(append(all, mounts...), n), n)
 }
 
 // merge lays the cluster's own units over the others: it may add a drop-in to

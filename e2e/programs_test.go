@@ -29,12 +29,13 @@ func TestPrograms(t *testing.T) {
 	run(t, "unsquashfs", "-quiet", "-no-progress", "-dest", root, filepath.Join(*image, "pxe", "rootfs.squashfs"))
 
 	common := [][]string{
-		{"systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "kubelet.service", "k8snode-bootstrap.service", "containerd.service"},
+		{"systemd-analyze", "verify", "--man=no", "--recursive-errors=no", "kubelet.service", "k8snode-bootstrap.service", "containerd.service", "k8snode-firewall.service"},
 		{"kubeadm", "config", "validate", "--config", "/etc/k8snode/kubeadm/join.yaml"},
 		{"sshd", "-t"},
 		{"visudo", "--check", "--strict"},
 		{"chronyd", "-p"},
 		{"containerd", "config", "dump"},
+		{"nft", "--check", "--file", "/etc/k8snode/firewall.nft"},
 		{"dockerd", "--validate", "--config-file", "/etc/docker/daemon.json"},
 		// The modules are there, and the sysctls are read.
 		{"sh", "-c", `for m in $(cat /etc/modules-load.d/95-cluster.conf); do modprobe --show-depends --set-version "$(ls /usr/lib/modules)" "$m" || exit 1; done`},
@@ -114,9 +115,10 @@ func TestPrograms(t *testing.T) {
 			"/etc/sudoers.d/k8snode":                 common[3],
 			"/etc/chrony/chrony.conf":                common[4],
 			"/etc/containerd/config.toml":            common[5],
-			"/etc/docker/daemon.json":                common[6],
-			"/etc/modules-load.d/95-cluster.conf":    common[7],
-			"/etc/sysctl.d/95-cluster.conf":          common[8],
+			"/etc/k8snode/firewall.nft":              common[6],
+			"/etc/docker/daemon.json":                common[7],
+			"/etc/modules-load.d/95-cluster.conf":    common[8],
+			"/etc/sysctl.d/95-cluster.conf":          common[9],
 		} {
 			path := filepath.Join(root, file)
 			good := read(t, path)
@@ -219,6 +221,8 @@ func inRoot(t *testing.T, root string, command ...string) (string, error) {
 	const script = `
 		mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && mount -t tmpfs tmpfs "$1/run" && mount -t tmpfs tmpfs "$1/tmp" || exit 99
 		mkdir -p "$1/run/sshd"
+		# Cgroups that systemd has made by the time that nft looks them up.
+		mount -t tmpfs tmpfs "$1/sys" && mkdir -p "$1/sys/fs/cgroup/k8snode.slice" "$1/sys/fs/cgroup/user.slice" || exit 99
 		root=$1; shift
 		# keepalived and haproxy want the interfaces to be there.
 		for name in lo bond2 storage; do

@@ -32,6 +32,11 @@ func TestSettings(t *testing.T) {
 		return out
 	}
 
+	// What a machine needs once is gone.
+	if got := out("find /run/ignition.json /run/k8snode/ignition /etc/k8snode/discovery.conf /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/super-admin.conf -maxdepth 0 2>/dev/null || true"); got != "" {
+		t.Errorf("the machine has kept %s", got)
+	}
+
 	// The disk of etcd, and events apart from all else.
 	if got := out("findmnt -n -o SOURCE /var/lib/etcd"); got != "/dev/ubdb1" {
 		t.Errorf("etcd's data is on %s, want /dev/ubdb1", got)
@@ -73,6 +78,13 @@ func TestSettings(t *testing.T) {
 	f.check(f.Wait(f.ctx, "the end of the boot", func(ctx context.Context) (string, bool, error) {
 		got, err := f.Run(ctx, node, "systemctl is-active multi-user.target || systemctl list-jobs --no-legend")
 		return got, got == "active", err
+	}))
+
+	// The token that kubeadm makes for others to join with: a minute, and what its
+	// controller takes.
+	f.check(f.Wait(f.ctx, "the end of kubeadm's token", func(ctx context.Context) (string, bool, error) {
+		got, err := f.Kubectl.Run(ctx, nil, "get", "secrets", "-n", "kube-system", "--field-selector", "type=bootstrap.kubernetes.io/token", "-o", "name")
+		return string(got), err == nil && len(got) == 0, err
 	}))
 
 	f.renews(node)

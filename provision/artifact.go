@@ -2,9 +2,9 @@ package provision
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/k8snode/k8snode/images"
@@ -32,11 +32,7 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, id, name 
 		return
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && (info.Size() != a.Size || !info.Mode().IsRegular()) {
-		err = fmt.Errorf("it is not the file of the manifest: %d bytes, mode %v", info.Size(), info.Mode())
-	}
-	if err != nil {
+	if err := s.witness.check(f, filepath.Join(image.Dir, a.Path), a); err != nil {
 		s.artifactError(w, name, err)
 		return
 	}

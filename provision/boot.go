@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -89,6 +90,9 @@ func (s *Server) loader() ([]byte, error) {
 		return nil, fmt.Errorf("reading the boot loader: %w", err)
 	}
 	defer f.Close()
+	if err := s.witness.check(f, filepath.Join(image.Dir, a.Path), a); err != nil {
+		return nil, fmt.Errorf("reading the boot loader: %w", err)
+	}
 	return io.ReadAll(io.LimitReader(f, a.Size))
 }
 

@@ -3,6 +3,7 @@ package provision_test
 import (
 	"context"
 	"flag"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -263,6 +264,58 @@ func TestArtifacts(t *testing.T) {
 				t.Errorf("%s %s: ETag %s, want %s", a.Path, tt.name, got.header.Get("ETag"), etag)
 			}
 		}
+	}
+}
+
+// A file that changes while it is served is not served under the digest of the one
+// that was there, whatever its size and its time; one that is replaced by itself is.
+func TestArtifactsChangeUnderUs(t *testing.T) {
+	var log lockedBuffer
+	f := newFixture(t, func(o *provision.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	for _, path := range []string{images.DiskFile, images.KernelFile, images.InitrdFile} {
+		file := filepath.Join(f.image().Dir, filepath.FromSlash(path))
+		good := "content of " + path
+		fetch := func() answer { return f.from(addrA, "GET", f.boot.URL+"/artifacts/"+imageID+"/"+path, "", "") }
+		if got := fetch(); got.status != http.StatusOK || got.body != good {
+			t.Fatalf("%s: %d %q", path, got.status, got.body)
+		}
+		info, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := strings.ToUpper(good)
+		replace := func(content string) {
+			t.Helper()
+			writeFile(t, file+".new", []byte(content))
+			if err := os.Rename(file+".new", file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, change := range []struct {
+			name   string
+			do     func()
+			status int
+		}{
+			{"written to, with its old time", func() {
+				writeFile(t, file, []byte(bad))
+				if err := os.Chtimes(file, info.ModTime(), info.ModTime()); err != nil {
+					t.Fatal(err)
+				}
+			}, http.StatusServiceUnavailable},
+			{"asked for again", func() {}, http.StatusServiceUnavailable},
+			{"put back", func() { replace(good) }, http.StatusOK},
+			{"replaced by another", func() { replace(bad) }, http.StatusServiceUnavailable},
+			{"replaced by itself", func() { replace(good) }, http.StatusOK},
+		} {
+			change.do()
+			got := fetch()
+			if got.status != change.status || got.status == http.StatusOK && got.body != good || strings.Contains(got.body, bad) {
+				t.Errorf("%s, %s: %d %q, want %d", path, change.name, got.status, got.body, change.status)
+			}
+		}
+	}
+	if !strings.Contains(log.String(), images.DiskFile+" was changed after the bake: its digest is ") {
+		t.Errorf("the operator does not hear why:\n%s", log.String())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -194,6 +195,9 @@ func readReport(r io.Reader) (api.Report, error) {
 	var report api.Report
 	if err := json.Unmarshal(b, &report); err != nil {
 		return api.Report{}, fmt.Errorf("reading a report: %w", err)
+	}
+	if !slices.Contains(api.Phases(), report.Phase) {
+		return api.Report{}, errors.New("reading a report: there is no such phase")
 	}
 	if report.Done < 0 || report.Total < 0 || len(report.Step) > maxStep {
 		return api.Report{}, errors.New("reading a report: a step or its progress is out of range")

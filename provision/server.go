@@ -29,6 +29,7 @@ type Server struct {
 	strangers inventory.Sightings
 	observer  Observer
 	failures  *throttle.Limiter
+	witness   witness
 }
 
 // An Observer is told what the server does, to count it.

@@ -273,18 +273,17 @@ func (b *bootstrapper) finish(ctx context.Context, action Action) error {
 		if err := b.applyManifests(ctx); err != nil {
 			return err
 		}
-		if err := shred(b.path(superAdminConf)); err != nil {
-			return err
-		}
 		if err := b.initialised(ctx); err != nil {
 			return err
 		}
 	case ActionJoin:
-		if err := shred(b.path(node.Discovery)); err != nil {
-			return err
-		}
 	default:
 		return fmt.Errorf("internal error: action %q cannot be finished", action)
+	}
+	for _, path := range usedUp() {
+		if err := shred(b.path(path)); err != nil {
+			return err
+		}
 	}
 	done := b.opts.Now().UTC().Format(time.RFC3339) + " " + string(action) + "\n"
 	return atomicfile.Write(b.path(node.Done), []byte(done), 0o644)

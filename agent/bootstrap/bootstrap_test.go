@@ -108,6 +108,7 @@ join)
 	[ "$(cat k8snode/discovery.conf)" = "secret credential" ] || { echo "no credential"; exit 2; }
 	mkdir -p kubernetes/pki
 	touch kubernetes/kubelet.conf kubernetes/pki/ca.crt
+	cp k8snode/discovery.conf kubernetes/bootstrap-kubelet.conf
 	`+during+` ;;
 esac`)
 }
@@ -129,6 +130,14 @@ func (m *machine) write(path, content string, mode os.FileMode) {
 	}
 	if err := os.WriteFile(m.path(path), []byte(content), mode); err != nil {
 		m.t.Fatal(err)
+	}
+}
+
+// wantNothingUsedUp wants that a node keeps no secret that it needed once.
+func (m *machine) wantNothingUsedUp() {
+	m.t.Helper()
+	for _, path := range []string{node.Discovery, "/etc/kubernetes/bootstrap-kubelet.conf", "/etc/kubernetes/super-admin.conf"} {
+		m.wantAbsent(path)
 	}
 }
 
@@ -184,7 +193,7 @@ func TestInit(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.wantDone("2026-05-01T12:00:00Z init\n")
-	m.wantAbsent("/etc/kubernetes/super-admin.conf")
+	m.wantNothingUsedUp()
 	for path, mode := range map[string]os.FileMode{
 		"ca.crt": 0o644, "ca.key": 0o600, "sa.pub": 0o600, "etcd/ca.crt": 0o644, "etcd": os.ModeDir | 0o700,
 	} {
@@ -214,7 +223,20 @@ func TestJoin(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.wantDone("2026-05-01T12:00:00Z join\n")
-	m.wantAbsent(node.Discovery)
+	m.wantNothingUsedUp()
+}
+
+// A control plane that has failed to join, and then ran init, keeps no credential
+// of the first.
+func TestInitAfterJoin(t *testing.T) {
+	m := newMachine(t, node.ControlPlane)
+	m.write(node.Discovery, "secret credential", 0o600)
+	m.write("/etc/kubernetes/bootstrap-kubelet.conf", "secret credential", 0o600)
+	if err := m.run("kubeadm reset --force --skip-phases remove-etcd-member\n"+initCommand+applyCommand,
+		"bootstrapping", "bootstrapping init", "ready"); err != nil {
+		t.Fatal(err)
+	}
+	m.wantNothingUsedUp()
 }
 
 // What kubeadm wrote is on the disk before it is remembered that it has run.
@@ -344,6 +366,7 @@ func TestContinueAfterJoin(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.wantDone("2026-05-01T12:00:00Z join\n")
+	m.wantNothingUsedUp()
 }
 
 // While nobody can say whether there is a cluster, nothing is done.

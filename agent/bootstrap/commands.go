@@ -14,7 +14,14 @@ import (
 const (
 	adminConf      = "/etc/kubernetes/admin.conf"
 	superAdminConf = "/etc/kubernetes/super-admin.conf"
+	// bootstrapConf is the credential to join as the kubelet reads it. kubeadm
+	// removes it, unless it is killed.
+	bootstrapConf = "/etc/kubernetes/bootstrap-kubelet.conf"
 )
+
+// usedUp are the secrets that a node does not need any more, whichever way it
+// became one: a control plane may have tried to join before it ran init.
+func usedUp() []string { return []string{superAdminConf, bootstrapConf, node.Discovery} }
 
 // resetArgs leaves etcd alone: it is not kubeadm's.
 func resetArgs() []string {

@@ -49,7 +49,7 @@ func (b *bootstrapper) writeRecord(r Record) error {
 func (b *bootstrapper) leftovers() ([]string, error) {
 	patterns := []string{
 		"/etc/kubernetes/kubelet.conf",
-		"/etc/kubernetes/bootstrap-kubelet.conf",
+		bootstrapConf,
 		"/etc/kubernetes/manifests/*.yaml",
 	}
 	if b.opts.Config.Role == node.Worker {

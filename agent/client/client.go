@@ -202,6 +202,9 @@ func (c *Client) do(req *http.Request) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	var untrusted *tls.CertificateVerificationError
 	if errors.As(err, &untrusted) {
+		if invalid := (x509.CertificateInvalidError{}); errors.As(err, &invalid) && invalid.Reason == x509.Expired {
+			err = fmt.Errorf("%w; if that is not the time, set the clock of this machine in its firmware", err)
+		}
 		return nil, retry.Permanent(err)
 	}
 	return resp, err

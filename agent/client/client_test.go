@@ -160,6 +160,22 @@ func TestRange(t *testing.T) {
 	}
 }
 
+// A machine whose clock is wrong hears that it is the clock.
+func TestClockBehind(t *testing.T) {
+	_, server := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("it was asked") })
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	c, err := client.New(api.Seed{Node: "w1", Server: server.URL, CA: string(ca), Token: "secret"},
+		client.Options{Now: func() time.Time { return time.Date(1969, 1, 1, 0, 0, 0, 0, time.UTC) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Plan(context.Background())
+	if err == nil || !strings.Contains(err.Error(), "current time 1969-01-01T00:00:00Z is before") ||
+		!strings.HasSuffix(err.Error(), "; if that is not the time, set the clock of this machine in its firmware") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestDownloadLimit(t *testing.T) {
 	c, server := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "0123456789") })
 	if data, err := c.Download(context.Background(), server.URL, 10); err != nil || string(data) != "0123456789" {

@@ -164,3 +164,56 @@ func FuzzParseBlockMap(f *testing.F) {
 		}
 	})
 }
+
+// Spans are all blocks that are not done, once and in order, in pieces that one
+// request can fetch.
+func FuzzNextSpan(f *testing.F) {
+	f.Add([]byte{9, 9, 0, 9, 40}, []byte{0, 1, 0}, int64(20))
+	f.Add([]byte{1}, []byte{}, int64(0))
+	f.Fuzz(func(t *testing.T, lengths, done []byte, limit int64) {
+		// A length of zero stands for a gap in the stored file.
+		var m images.BlockMap
+		stored := int64(0)
+		for _, length := range lengths {
+			if length == 0 {
+				stored += 100
+				continue
+			}
+			m.Blocks = append(m.Blocks, images.Block{StoredOffset: stored, StoredLength: int64(length)})
+			stored += int64(length)
+		}
+		isDone := make([]bool, len(m.Blocks))
+		wanted := 0
+		for i := range isDone {
+			isDone[i] = i < len(done) && done[i]%2 == 1
+			if !isDone[i] {
+				wanted++
+			}
+		}
+		last := -1
+		for {
+			span, ok := install.NextSpan(m, isDone, limit)
+			if ok != (len(span.Blocks) > 0) || ok && len(span.Blocks) > 1 && span.StoredLength > limit {
+				t.Fatalf("%+v, %v with a limit of %d", span, ok, limit)
+			}
+			if !ok {
+				break
+			}
+			at := span.StoredOffset
+			for _, i := range span.Blocks {
+				if i <= last || isDone[i] || m.Blocks[i].StoredOffset != at {
+					t.Fatalf("block %d of %+v: done before, out of order, or not a neighbour", i, span)
+				}
+				last, isDone[i] = i, true
+				at += m.Blocks[i].StoredLength
+				wanted--
+			}
+			if at != span.StoredOffset+span.StoredLength {
+				t.Fatalf("%+v ends at %d", span, at)
+			}
+		}
+		if wanted != 0 {
+			t.Errorf("%d blocks are in no span", wanted)
+		}
+	})
+}

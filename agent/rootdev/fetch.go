@@ -168,14 +168,14 @@ func parseRange(value string) (start, size int64, ok bool) {
 	span, total, _ := strings.Cut(value, "/")
 	first, _, _ := strings.Cut(span, "-")
 	start, err := strconv.ParseInt(first, 10, 64)
-	if err != nil {
+	if err != nil || start < 0 {
 		return 0, 0, false
 	}
 	if total == "*" {
 		return start, -1, true
 	}
 	size, err = strconv.ParseInt(total, 10, 64)
-	return start, size, err == nil
+	return start, size, err == nil && size >= 0
 }
 
 // show prints a line for every step of the whole.

@@ -42,6 +42,7 @@ var readers = []reader{
 	{"/etc/sudoers.d/", File, nil, ""},
 	{"/etc/k8snode/apiserver/", Restart, []string{"kube-apiserver"}, "one control plane at a time"},
 	{"/etc/k8snode/manifests/", Nothing, nil, "they are applied once; apply them yourself"},
+	{"/etc/k8snode/firewall.nft", Restart, []string{"k8snode-firewall.service"}, "reload it: a restart starts the kubelet again"},
 	{"/etc/k8snode/report.json", Nothing, nil, "it matters while a node is installed"},
 	{"/etc/k8snode/discovery.conf", Nothing, nil, "it matters when the node joins"},
 	{

@@ -148,6 +148,20 @@ func (b *Bundle) newSecrets(rand io.Reader) error {
 	return nil
 }
 
+// Begun checks that every authority is valid by now, as far as its beginning goes.
+func (b Bundle) Begun(now time.Time) error {
+	for _, a := range b.authorities() {
+		ca, _, err := a.pair.parse()
+		if err != nil {
+			return fmt.Errorf("authority %s: %w", a.cn, err)
+		}
+		if err := begun(ca, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Validate checks that the bundle is complete: every authority is one, and
 // every private key belongs to its public one.
 func (b Bundle) Validate() error {

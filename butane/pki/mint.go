@@ -34,6 +34,10 @@ const keyUsage = x509.KeyUsageKeyEncipherment | x509.KeyUsageDigitalSignature
 // of its authority.
 var ErrAuthorityExpired = errors.New("authority has expired")
 
+// ErrAuthorityNotYet is wrapped by the error of using an authority before it
+// began: the clock is wrong.
+var ErrAuthorityNotYet = errors.New("authority is not valid yet")
+
 // A profile is what a leaf certificate says.
 type profile struct {
 	commonName    string
@@ -93,6 +97,14 @@ func authority(cn string, backdate time.Duration, opts Options) (*x509.Certifica
 	}, nil
 }
 
+func begun(ca *x509.Certificate, now time.Time) error {
+	if !now.Before(ca.NotBefore) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s begins at %s, and the clock says %s: set the clock",
+		ErrAuthorityNotYet, ca.Subject.CommonName, ca.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+}
+
 // leaf mints a certificate of profile p, signed by authority.
 func leaf(authority KeyPair, p profile, opts Options) (KeyPair, error) {
 	pair, err := mint(authority, p, opts)
@@ -112,6 +124,9 @@ func mint(authority KeyPair, p profile, opts Options) (KeyPair, error) {
 	}
 	if !ca.NotAfter.After(opts.Now) {
 		return KeyPair{}, fmt.Errorf("%w: %s, on %s", ErrAuthorityExpired, ca.Subject.CommonName, ca.NotAfter.Format(time.RFC3339))
+	}
+	if err := begun(ca, opts.Now); err != nil {
+		return KeyPair{}, err
 	}
 	public, keyPEM, err := leafKey(opts)
 	if err != nil {

@@ -3,6 +3,7 @@ package pki_test
 import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	cryptorand "crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -351,5 +352,28 @@ func TestRandomSecrets(t *testing.T) {
 		if err := broken.Validate(); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// A clock that is behind the authorities would make what no machine takes.
+func TestClockBehind(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	b, err := pki.New(pki.Options{Now: now, Rand: cryptorand.Reader})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		behind time.Duration
+		want   error
+	}{{0, nil}, {4 * time.Minute, nil}, {6 * time.Minute, pki.ErrAuthorityNotYet}} {
+		then := now.Add(-tt.behind)
+		_, err := b.Operator(pki.Options{Now: then, Rand: cryptorand.Reader})
+		if begun := b.Begun(then); !errors.Is(begun, tt.want) || !errors.Is(err, tt.want) {
+			t.Errorf("%v behind: %v and %v, want %v", tt.behind, begun, err, tt.want)
+		}
+	}
+	const want = "authority is not valid yet: kubernetes begins at 2026-11-22T11:55:00Z, and the clock says 2020-01-01T00:00:00Z: set the clock"
+	if err := b.Begun(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)); err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }

@@ -100,6 +100,9 @@ func runServe(ctx context.Context, env Env, f serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := bundle.Begun(env.Now()); err != nil {
+		return fmt.Errorf("checking the secrets: %w", err)
+	}
 	// To open the secrets with a passphrase took 256 MiB, never needed again.
 	debug.FreeOSMemory()
 	manifests, err := nodeconfig.Manifests(f.cluster, c)
@@ -273,9 +276,13 @@ func openAudit(path string, env Env) (*audit.Log, func(), error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, nil, fmt.Errorf("reading the audit log: %w", err)
 	}
-	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the audit log: %w", err)
 	}
-	return audit.New(w, env.Now, tail), func() { w.Close() }, nil
+	file, err := audit.Append(w)
+	if err != nil {
+		return nil, nil, errors.Join(err, w.Close())
+	}
+	return audit.New(file, env.Now, tail), func() { file.Close() }, nil
 }

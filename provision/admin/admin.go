@@ -191,6 +191,9 @@ func readRequest(r io.Reader, req any) error {
 	if err := dec.Decode(req); err != nil {
 		return fmt.Errorf("reading the request: %w", err)
 	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("reading the request: it is more than one JSON value")
+	}
 	return nil
 }
 

@@ -49,8 +49,13 @@ func New(w io.Writer, now func() time.Time, tail Tail) *Log {
 	return &Log{w: w, now: now, tail: tail}
 }
 
+// ErrTakenBack is wrapped by the error of a writer that wrote nothing: what it
+// began is gone again.
+var ErrTakenBack = errors.New("nothing was written")
+
 // Record appends e. After a failed write the log may end in the middle of a
-// line, so that every later Record fails too.
+// line, so that every later Record fails too, unless the writer says
+// [ErrTakenBack].
 func (l *Log) Record(e Event) error {
 	if l == nil {
 		return nil
@@ -77,7 +82,9 @@ func (l *Log) Record(e Event) error {
 		return fmt.Errorf("encoding an audit event: %w", err)
 	}
 	if _, err := l.w.Write(append(b, '\n')); err != nil {
-		l.broken = err
+		if !errors.Is(err, ErrTakenBack) {
+			l.broken = err
+		}
 		return fmt.Errorf("writing the audit log: %w", err)
 	}
 	l.tail = next.Tail()

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"net/netip"
 	"strings"
@@ -120,6 +121,39 @@ func FuzzVerify(f *testing.F) {
 		tail, err := audit.Verify(strings.NewReader(log))
 		if err == nil && (tail.Seq == 0) != (log == "") {
 			t.Errorf("%q verifies with %+v", log, tail)
+		}
+	})
+}
+
+// A line that is taken is exactly what was written: with any byte changed it is
+// not taken, and nor is it in another place.
+func FuzzReadLine(f *testing.F) {
+	var log bytes.Buffer
+	l := audit.New(&log, fixedClock, audit.Tail{})
+	if err := l.Record(audit.Event{Node: "a", Action: "config", Result: "granted", Detail: "sha256 <&>"}); err != nil {
+		f.Fatal(err)
+	}
+	whole := bytes.TrimSuffix(log.Bytes(), []byte("\n"))
+	f.Add(whole, 0, byte(1))
+	f.Add(whole, len(whole)-3, byte(0x20))
+	f.Add([]byte(`{"seq":1,"seq":1}`), 3, byte(1))
+	f.Fuzz(func(t *testing.T, raw []byte, at int, flip byte) {
+		line, err := audit.ReadLine(raw, audit.Tail{})
+		if err != nil {
+			return
+		}
+		if again, err := json.Marshal(line); err != nil || !bytes.Equal(again, raw) {
+			t.Errorf("%q was taken for %q, %v", raw, again, err)
+		}
+		if _, err := audit.ReadLine(raw, line.Tail()); !errors.Is(err, audit.ErrOrder) {
+			t.Errorf("a line follows itself: %v", err)
+		}
+		if flip == 0 || at < 0 || at >= len(raw) {
+			return
+		}
+		raw[at] ^= flip
+		if changed, err := audit.ReadLine(raw, audit.Tail{}); err == nil {
+			t.Errorf("changed at %d it is taken: %+v", at, changed)
 		}
 	})
 }

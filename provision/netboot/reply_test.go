@@ -219,8 +219,18 @@ func FuzzReply(f *testing.F) {
 		if req.ClientHWAddr.String() != "52:54:00:00:00:01" && req.ClientHWAddr.String() != "52:54:00:00:00:02" {
 			t.Fatalf("%s: a stranger was answered: %s", decision, req.Summary())
 		}
-		if _, err := dhcpv4.FromBytes(reply.ToBytes()); err != nil {
+		again, err := dhcpv4.FromBytes(reply.ToBytes())
+		if err != nil {
 			t.Fatalf("the answer is not a packet: %v", err)
 		}
+		if again.OpCode != dhcpv4.OpcodeBootReply || again.TransactionID != req.TransactionID || again.ClientHWAddr.String() != req.ClientHWAddr.String() {
+			t.Fatalf("%s: answered with %s", req.Summary(), again.Summary())
+		}
+		// No machine gets another one's address.
+		own := map[string]string{"52:54:00:00:00:01": "192.0.2.11", "52:54:00:00:00:02": "192.0.2.12"}[req.ClientHWAddr.String()]
+		if got := again.YourIPAddr; !got.IsUnspecified() && got.String() != own {
+			t.Fatalf("%s was given %s, want %s", req.ClientHWAddr, got, own)
+		}
+		netboot.Destination(req, reply)
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/k8snode/k8snode/provision/netboot"
 )
 
-func listen(t *testing.T) net.PacketConn {
+func listen(t testing.TB) net.PacketConn {
 	t.Helper()
 	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
@@ -139,4 +139,75 @@ func TestDHCP(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("no answer")
 	}
+}
+
+// FuzzTFTP sends one packet to a server of TFTP: whatever it is, the only bytes
+// that come back are those of the boot loader, and the next machine is served.
+func FuzzTFTP(f *testing.F) {
+	f.Add([]byte("\x00\x01ipxe.efi\x00octet\x00"))
+	f.Add([]byte("\x00\x01/ipxe.efi\x00octet\x00tsize\x000\x00blksize\x008\x00"))
+	f.Add([]byte("\x00\x01ipxe.efi\x00octet\x00blksize\x0099999999999\x00windowsize\x00-1\x00timeout\x000\x00"))
+	f.Add([]byte("\x00\x01../../etc/passwd\x00netascii\x00"))
+	f.Add([]byte("\x00\x02ipxe.efi\x00octet\x00"))
+	f.Add([]byte("\x00\x04\x00\x01"))
+	f.Add([]byte{0})
+	loader := bytes.Repeat([]byte("loader"), 300)
+	conn := listen(f)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		done <- netboot.TFTP(ctx, conn, func() ([]byte, error) { return loader, nil }, nil)
+	}()
+	f.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			f.Error(err)
+		}
+	})
+	whole := []byte("\x00\x01ipxe.efi\x00octet\x00")
+	f.Fuzz(func(t *testing.T, packet []byte) {
+		if len(packet) > 1400 {
+			return
+		}
+		client := listen(t)
+		defer client.Close()
+		other := listen(t)
+		defer other.Close()
+		if _, err := client.WriteTo(packet, conn.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		// The server takes one packet after the other: once this one is answered,
+		// that one was taken.
+		if _, err := other.WriteTo(whole, conn.LocalAddr()); err != nil {
+			t.Fatal(err)
+		}
+		if got := answer(t, other, 5*time.Second); !bytes.HasPrefix(got, []byte{0, 3, 0, 1}) || !bytes.Equal(got[4:], loader[:512]) {
+			t.Fatalf("after %q the next machine was sent %.40q", packet, got)
+		}
+		got := answer(t, client, 2*time.Millisecond)
+		switch {
+		case len(got) == 0:
+		case len(got) < 4 || got[0] != 0:
+			t.Errorf("%q was answered with %q", packet, got)
+		case got[1] == 3 && !bytes.HasPrefix(loader, got[4:]):
+			t.Errorf("%q was answered with other bytes: %.40q", packet, got)
+		case got[1] != 3 && got[1] != 5 && got[1] != 6:
+			t.Errorf("%q was answered with %q", packet, got)
+		}
+	})
+}
+
+// answer returns what arrives within a time, and tells the sender to stop.
+func answer(t *testing.T, conn net.PacketConn, within time.Duration) []byte {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(within)); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 64<<10)
+	n, from, err := conn.ReadFrom(b)
+	if err != nil {
+		return nil
+	}
+	_, _ = conn.WriteTo([]byte("\x00\x05\x00\x00stop\x00"), from)
+	return b[:n]
 }

@@ -24,6 +24,7 @@ func NodeChecks(m images.Manifest, node string) []Check {
 			return judgeNode(got, m.Kubernetes)
 		}},
 		{"no container image was pulled", "journalctl -b -o cat -u containerd | grep -c 'PullImage.*returns image reference' || true", equals("0")},
+		{"no credential to join is left", "find /etc/k8snode/discovery.conf /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/super-admin.conf -maxdepth 0 2>/dev/null || true", equals("")},
 		{"private keys are nobody else's", secretsCommand, judgeSecrets},
 		{"the journal holds no private key", "journalctl -b -o cat | grep -c -e '-----BEGIN .*PRIVATE KEY' || true", equals("0")},
 	}

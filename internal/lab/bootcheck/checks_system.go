@@ -31,6 +31,7 @@ func SystemChecks(r images.Recipe, m images.Manifest, hostname string) []Check {
 		{"the root is read through dm-verity", "findmnt -n -o SOURCE -M / && cat /sys/module/dm_verity/refcnt", judgeVerity},
 		{"/usr is read-only", "if touch /usr/k8snode-lab; then rm /usr/k8snode-lab; exit 1; fi 2>&1", equals("touch: cannot touch '/usr/k8snode-lab': Read-only file system")},
 		{"/etc and /var can be written", "touch /etc/k8snode-lab /var/k8snode-lab && rm /etc/k8snode-lab /var/k8snode-lab", nil},
+		{"nothing of the config is left", "find /run/ignition.json /run/k8snode/ignition /etc/k8snode/seed.json -maxdepth 0 2>/dev/null || true", equals("")},
 		sysctls(r),
 		modules(r),
 	}

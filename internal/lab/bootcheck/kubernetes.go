@@ -87,6 +87,7 @@ func kubernetes(ctx context.Context, s *story) error {
 	checks := append(s.diskChecks(controlPlane), commandLine(s.manifest))
 	checks = append(checks, KubernetesChecks(s.manifest, controlPlane)...)
 	checks = append(checks, settingsChecks()...)
+	checks = append(checks, firewallChecks("10.77.0.1:8080")...)
 	if err := m.verify(ctx, append(checks, DockerChecks()...)); err != nil {
 		return err
 	}

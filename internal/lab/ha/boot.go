@@ -25,6 +25,8 @@ var (
 	baseUnit string
 	//go:embed kernel.service
 	kernelUnit string
+	//go:embed firewall.conf
+	firewallDropin string
 )
 
 // nodeConfig is a rendered node that answers to the lab. It has no server to
@@ -35,13 +37,18 @@ func nodeConfig(rendered []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c = c.With(cni)
+	c = c.With(cni, firewallFile())
 	c.Systemd.Units = append(c.Systemd.Units, guestconfig.Unit{Name: "k8snode-lab-kernel.service", Enabled: true, Contents: kernelUnit})
 	more, err := c.Marshal()
 	if err != nil {
 		return nil, err
 	}
 	return guestconfig.Merge(rendered, more)
+}
+
+// firewallFile leaves the firewall out.
+func firewallFile() guestconfig.File {
+	return guestconfig.NewFile("/etc/systemd/system/k8snode-firewall.service.d/20-lab.conf", 0o644, firewallDropin)
 }
 
 // cniFile is the network of pods, as package butane writes it.

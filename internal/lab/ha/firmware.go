@@ -273,7 +273,7 @@ func (c *Cluster) imageOf(id string) (folder string, m images.Manifest, err erro
 // baseConfig is what Ignition merges with the config that the server gives: how the
 // guest answers, and what its kernel lacks.
 func (c *Cluster) baseConfig() ([]byte, error) {
-	config := guestconfig.Answering(lab.UMLPort)
+	config := guestconfig.Answering(lab.UMLPort).With(firewallFile())
 	config.Systemd.Units = append(slices.Clone(config.Systemd.Units),
 		guestconfig.Unit{Name: "k8snode-lab-kernel.service", Enabled: true, Contents: kernelUnit},
 		guestconfig.Unit{Name: "k8snode-lab-cni.service", Enabled: true, Contents: cniUnit},

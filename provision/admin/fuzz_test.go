@@ -34,8 +34,11 @@ func (c *checker) Begin(context.Context, []byte) (library.Upload, error) {
 	return library.Upload{}, nil
 }
 
-func (c *checker) Arm(_ context.Context, node string, _ time.Duration) (admin.Node, error) {
+func (c *checker) Arm(_ context.Context, node string, opts admin.ArmOptions) (admin.Node, error) {
 	c.called(node)
+	if strings.ContainsFunc(opts.Transaction, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		c.t.Errorf("a window is opened for a transaction %q", opts.Transaction)
+	}
 	return admin.Node{Name: node}, nil
 }
 
@@ -67,6 +70,7 @@ func (c *checker) called(name string) {
 // is more than one value is not done by half.
 func FuzzRequests(f *testing.F) {
 	f.Add("POST", "/nodes/a/arm", "", `{"for":"1h"}`)
+	f.Add("POST", "/nodes/a/arm", "", `{"for":"1h","image":"0123","keepEtcd":true,"transaction":"reimage","check":true}`)
 	f.Add("POST", "/nodes/a/arm", "", `{"for":"1h"} {"for":"2h"}`)
 	f.Add("POST", "/nodes/a/hold", "", `{"why":"a disk is on its way"}`)
 	f.Add("POST", "/nodes/a/hold", "", `{"why":"\u001b[2J"}`)

@@ -284,5 +284,5 @@ func openAudit(path string, env Env) (*audit.Log, func(), error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, w.Close())
 	}
-	return audit.New(file, env.Now, tail), func() { file.Close() }, nil
+	return audit.New(file, env.Now, tail), func() { _ = file.Close() }, nil
 }

@@ -135,9 +135,13 @@ func (m *machine) command(ctx context.Context, words []string) error {
 		n, _ := strconv.Atoi(m.vars[args[0]])
 		m.vars[args[0]] = strconv.Itoa(n + 1)
 	case name == "iseq" && len(args) == 2:
-		return succeeded(args[0] == args[1])
+		if args[0] != args[1] {
+			return errFailed
+		}
 	case name == "isset":
-		return succeeded(len(args) > 0)
+		if len(args) == 0 {
+			return errFailed
+		}
 	case name == "goto" && len(args) == 1:
 		return m.jump(args[0])
 	case name == "sleep" && len(args) == 1:
@@ -182,13 +186,6 @@ func options(args []string) (flags map[string]string, rest []string) {
 		}
 	}
 	return flags, rest
-}
-
-func succeeded(ok bool) error {
-	if !ok {
-		return errFailed
-	}
-	return nil
 }
 
 func (m *machine) jump(label string) error {

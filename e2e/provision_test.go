@@ -1,18 +1,24 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
+	"flag"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/internal/lab/ha"
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/api"
 )
+
+var imageNext = flag.String("image-next", "", "output `folder` of another bake, which a cluster is upgraded to")
 
 // TestProvision has four machines with empty disks install themselves from a real
 // server, and installs each of them again with one command: as it is planned, around
@@ -58,7 +64,7 @@ func TestProvision(t *testing.T) {
 
 	// The tool is killed again and again, and the server once; the last run ends it.
 	for range 4 {
-		wait, kill, err := f.Reimage(f.ctx, controllers, cps[2])
+		wait, kill, err := f.Operate(f.ctx, controllers, "reimage", cps[2])
 		f.check(err)
 		sleep(f.ctx, time.Duration(random.Int64N(int64(40*time.Second))))
 		f.check(kill(f.ctx))
@@ -91,6 +97,87 @@ func TestProvision(t *testing.T) {
 	if n.Open || n.Transaction != "" || n.Held {
 		t.Errorf("after all, the server says of %s: %+v", worker, n)
 	}
+}
+
+// TestSingle installs the only control plane of a cluster again, around its data: nobody
+// is there that it could join.
+func TestSingle(t *testing.T) {
+	f := newFleetOf(t, ha.Options{Netboot: true, Change: func(document []byte) []byte {
+		before, after, ok := bytes.Cut(document, []byte("    - name: cp2\n"))
+		_, worker, found := bytes.Cut(after, []byte("    - name: w1\n"))
+		if !ok || !found {
+			t.Fatal("the document of the lab is another one")
+		}
+		return slices.Concat(before, []byte("    - name: w1\n"), worker)
+	}})
+	f.check(f.StartServer(f.ctx))
+	controllers, err := f.Controllers(f.ctx)
+	f.check(err)
+	f.check(f.PowerOn(f.ctx, f.Nodes()...))
+	_, err = f.Ask(f.ctx, append([]string{"arm", "--for", "2h"}, f.Nodes()...)...)
+	f.check(err)
+	f.whole()
+	f.check(f.WriteObjects(f.ctx, objects))
+	only := f.ControlPlanes()[0]
+	before, err := f.MemberID(f.ctx, only)
+	f.check(err)
+
+	if said, err := f.reimaged(controllers, only); err == nil || !strings.Contains(said, "whose data can be kept: k8snode reimage --keep-etcd") {
+		t.Errorf("the only member was given up (%v):\n%s", err, said)
+	}
+	f.reimage(controllers, only, "--keep-etcd")
+	f.rejoin(only)
+	after, err := f.MemberID(f.ctx, only)
+	f.check(err)
+	if before != after {
+		t.Errorf("the member was %x and is %x: its data was not kept", before, after)
+	}
+	f.healthy()
+}
+
+// TestUpgrade brings another image to a cluster, by one command that is killed once.
+func TestUpgrade(t *testing.T) {
+	if *imageNext == "" {
+		t.Skip("no -image-next: make test-provision passes it")
+	}
+	f := newFleetOf(t, ha.Options{Netboot: true, MoreImages: []string{*imageNext}})
+	next, err := images.OpenManifest(*imageNext)
+	must(t, err)
+	f.check(f.StartServer(f.ctx))
+	f.check(f.Publish(f.ctx))
+	controllers, err := f.Controllers(f.ctx)
+	f.check(err)
+	f.check(f.PowerOn(f.ctx, f.Nodes()...))
+	_, err = f.Ask(f.ctx, append([]string{"arm", "--for", "2h"}, f.Nodes()...)...)
+	f.check(err)
+	f.whole()
+	f.check(f.WriteObjects(f.ctx, objects))
+
+	upgrade := func() (func() (string, error), func(context.Context) error) {
+		wait, kill, err := f.Operate(f.ctx, controllers, "upgrade", "--image", next.ID)
+		f.check(err)
+		return wait, kill
+	}
+	wait, kill := upgrade()
+	f.installing(f.ControlPlanes()[1])
+	f.check(kill(f.ctx))
+	said, _ := wait()
+	t.Logf("killed after:\n%s", said)
+	began := time.Now()
+	wait, _ = upgrade()
+	said, err = wait()
+	t.Logf("upgraded, %s:\n%s", time.Since(began).Round(time.Second), said)
+	f.check(err)
+	for _, name := range f.Nodes() {
+		n, err := f.ProvisionedNode(f.ctx, name)
+		f.check(err)
+		if n.Image != next.ID || n.Phase != api.PhaseReady || n.Transaction != "" {
+			t.Errorf("after the upgrade, the server says of %s: %+v", name, n)
+		}
+	}
+	f.whole()
+	f.check(f.CheckObjects(f.ctx, objects))
+	f.healthy()
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -164,7 +251,7 @@ func (f *fleet) reimage(controllers, name string, flags ...string) {
 }
 
 func (f *fleet) reimaged(controllers, name string, flags ...string) (string, error) {
-	wait, _, err := f.Reimage(f.ctx, controllers, name, flags...)
+	wait, _, err := f.Operate(f.ctx, controllers, append([]string{"reimage", name}, flags...)...)
 	if err != nil {
 		return "", err
 	}

@@ -90,8 +90,12 @@ stage_boots() {
 	e2e '^TestBoot' -image-4096 "$out-4096"
 }
 
-# Machines with empty disks and a real server; each is installed again.
-stage_provision() { e2e '^TestProvision$'; }
+# Machines with empty disks and a real server; each is installed again, with the same
+# image and with another one.
+stage_provision() {
+	bin/k8snode bake --recipe "$recipe" --set spec.journald.SystemMaxUse=512M --out "$out-next" --agent bin/k8snode-agent
+	e2e '^Test(Provision|Single|Upgrade)$' -image-next "$out-next"
+}
 
 stage_wholepath() { e2e '^TestWholePath$' -bake-took "${bake_took}ms"; }
 

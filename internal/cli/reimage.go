@@ -97,7 +97,7 @@ func runReimage(ctx context.Context, env Env, f reimageFlags, name string) error
 	}
 
 	// 3. It is done.
-	if err := op.runner(controller).Run(ctx, plan); err != nil {
+	if err := op.runner(controller, "").Run(ctx, plan); err != nil {
 		return f.server.reached(err)
 	}
 	fmt.Fprintf(env.Stdout, "%s is installed again and Ready\n", name)
@@ -165,11 +165,12 @@ func (op *operation) plan(ctx context.Context, name string, opts reimage.Options
 	return reimage.Plan{}, fmt.Errorf("the provisioning server has no node %s; its document is another one, or it was not started again since", name)
 }
 
-func (op *operation) runner(c power.Controller) reimage.Runner {
+// runner says what it does behind a label: nodes of a batch speak at the same time.
+func (op *operation) runner(c power.Controller, label string) reimage.Runner {
 	return reimage.Runner{
 		Server: op.server, Cluster: op, Power: c,
-		Begin: func(text string) { fmt.Fprintf(op.env.Stderr, "k8snode: %s\n", text) },
-		Say:   func(text string) { fmt.Fprintf(op.env.Stderr, "k8snode:   %s\n", text) },
+		Begin: func(text string) { fmt.Fprintf(op.env.Stderr, "k8snode: %s%s\n", label, text) },
+		Say:   func(text string) { fmt.Fprintf(op.env.Stderr, "k8snode: %s  %s\n", label, text) },
 	}
 }
 

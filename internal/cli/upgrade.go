@@ -110,5 +110,5 @@ func (op *operation) reimage(ctx context.Context, name string, p rollout.Plan) e
 	if err != nil {
 		return err
 	}
-	return op.runner(controller).Run(ctx, plan)
+	return op.runner(controller, name+": ").Run(ctx, plan)
 }

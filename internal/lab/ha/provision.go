@@ -56,8 +56,8 @@ func (c *Cluster) KillServer(ctx context.Context) error {
 	return server.Kill(ctx)
 }
 
-// Publish gives the server the images: before it is started they are put into its
-// library, the first one as the active one.
+// Publish gives the server, which began with none, the images; the first one becomes the
+// active one.
 func (c *Cluster) Publish(ctx context.Context) error {
 	for _, image := range append([]string{c.opts.Image}, c.opts.MoreImages...) {
 		if err := c.k8snode(ctx, "publish", image, "--socket", c.socket()); err != nil {
@@ -157,12 +157,18 @@ func (c *Cluster) answer(ctx context.Context, request string) {
 	}
 }
 
-// Reimage starts "k8snode reimage", with the controllers, and returns a function that
-// waits for it and one that kills it.
-func (c *Cluster) Reimage(ctx context.Context, controllers, name string, flags ...string) (wait func() (string, error), kill func(context.Context) error, err error) {
-	log := c.path(filepath.Join(name, "reimage.log"))
-	args := c.withSecrets(append([]string{"reimage", name, "--socket", c.socket(), "--controllers", controllers}, flags...)...)
-	p, err := c.network.Start(ctx, lab.Program{Label: "reimage-" + name, Path: c.opts.K8snode, Args: args, Log: log})
+// Operate starts a verb that installs nodes, with the controllers, and returns a function
+// that waits for it and one that kills it.
+func (c *Cluster) Operate(ctx context.Context, controllers string, verb ...string) (wait func() (string, error), kill func(context.Context) error, err error) {
+	log, err := os.CreateTemp(c.opts.Dir, verb[0]+"-*.log")
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := log.Close(); err != nil {
+		return nil, nil, err
+	}
+	args := c.withSecrets(append(slices.Clone(verb), "--socket", c.socket(), "--controllers", controllers)...)
+	p, err := c.network.Start(ctx, lab.Program{Label: verb[0], Path: c.opts.K8snode, Args: args, Log: log.Name()})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -172,7 +178,7 @@ func (c *Cluster) Reimage(ctx context.Context, controllers, name string, flags .
 		case <-ctx.Done():
 			return "", context.Cause(ctx)
 		}
-		said, err := os.ReadFile(log)
+		said, err := os.ReadFile(log.Name())
 		return string(said), errors.Join(err, p.Err())
 	}
 	return wait, p.Kill, nil

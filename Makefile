@@ -54,8 +54,9 @@ test-packer: image ## the Packer plugin with the real Packer, node.yaml too
 fuzz: ## run every fuzz test for FUZZTIME (30s) each
 	scripts/fuzz.sh
 
-bench: ## measure a bake beside mkosi's, write docs/benchmarks.md
+bench: ## measure a bake, a server, an install and a fleet, write docs/benchmarks.md
 	scripts/bench.sh
+	scripts/bench-serve.sh
 
 lint: ## gofmt, go vet, golangci-lint, shellcheck
 	scripts/lint.sh

@@ -53,7 +53,7 @@ func TestFleet(t *testing.T) {
 	})
 	must(t, err)
 	must(t, <-killed)
-	memory := s.memory(t)
+	took, memory := time.Since(was).Seconds(), s.memory(t)
 	nodes, err := client.Nodes(t.Context())
 	must(t, err)
 	for _, n := range nodes {
@@ -65,8 +65,9 @@ func TestFleet(t *testing.T) {
 		t.Errorf("what may not happen: %s", strings.Join(result.Faults, "\n"))
 	}
 	t.Logf("machines %d, seconds %.1f, requests repeated %d, thefts tried %d, servers killed %d, memory %d MiB",
-		result.Machines, time.Since(was).Seconds(), result.Repeats, result.Thefts, s.kills, memory>>20)
+		result.Machines, took, result.Repeats, result.Thefts, s.kills, memory>>20)
 	t.Logf("wrong %d, double %d, stolen %d, replayed %d", result.Wrong, result.Double, result.Stolen, result.Replayed)
+	row(t, result.Machines, took, int(float64(result.Machines)/took*60), memory>>20, result.Wrong+result.Double+result.Stolen+result.Replayed)
 	if result.Thefts == 0 || s.kills == 0 || result.Repeats == 0 {
 		t.Error("nothing was tried")
 	}

@@ -21,7 +21,7 @@ func TestThreats(t *testing.T) {
 		t.Fatal("docs/security.md says nothing of threats")
 	}
 	tests := map[string]bool{}
-	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(\w \*testing\.[TF]\)`)
 	if err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
 			return err
@@ -41,7 +41,7 @@ func TestThreats(t *testing.T) {
 			continue
 		}
 		rows++
-		named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(cells[2], -1)
+		named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(cells[2], -1)
 		if len(named) == 0 {
 			t.Errorf("nothing has tried: %s", cells[0])
 		}

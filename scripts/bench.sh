@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures a bake beside mkosi's on this machine, in one run, and writes
-# docs/benchmarks.md.
+# Measures a bake beside mkosi's on this machine, in one run, and writes its section
+# of docs/benchmarks.md. bench-serve.sh writes the others.
 #
 # usage: bench.sh
 #
@@ -144,16 +144,13 @@ ours nothing raw
 # 3. The table.
 {
 	cat <<END
-# Benchmarks
-
-\`make bench\`, $(date --utc +%Y-%m-%d), $(nproc) cores ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), mkosi $(chroot "$tools" mkosi --version | sed 's/mkosi //').
+\`scripts/bench.sh\`, $(this_machine), mkosi $(chroot "$tools" mkosi --version | sed 's/mkosi //').
 
 Both make a bootable disk image from the same packages, the same mirror and the
 same compiled programs, with everything fetched before. k8snode also makes the
 compressed disk, the network boot set, the ISO, dm-verity, an SBOM, and verifies
 them all, unless the row says otherwise; mkosi makes a disk with a file system
-that is not compressed, and its kernel is the suite's own. The machine is shared
-and noisy: compare rows, not with another machine.
+that is not compressed, and its kernel is the suite's own.
 
 | tool | case | wall s | CPU s | peak RSS MiB | disk.raw MiB |
 | --- | --- | --- | --- | --- | --- |
@@ -164,5 +161,5 @@ END
 		'BEGIN {printf "\nA one-line change is %.1f times faster, to a verified disk.raw; a cold bake of all outputs %.2f times.\n", a / b, c / d}'
 	echo
 	echo 'Peak RSS is of the largest process, children included.'
-} >docs/benchmarks.md
+} | section docs/benchmarks.md Baking
 cat docs/benchmarks.md

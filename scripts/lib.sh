@@ -25,3 +25,19 @@ as_root() {
 		sudo --preserve-env=K8SNODE_ACCEL "$@"
 	fi
 }
+
+# section PAGE HEADING: that section of a page becomes what standard input has.
+section() {
+	text=$(cat) heading="## $2" awk '
+		$0 == ENVIRON["heading"] {print $0 "\n\n" ENVIRON["text"] "\n"; skip = 1; found = 1; next}
+		/^## / {skip = 0}
+		!skip {print}
+		END {if (!found) print "\n" ENVIRON["heading"] "\n\n" ENVIRON["text"] "\n"}' "$1" |
+		cat -s | sed -e '${/^$/d}' >"$1.new"
+	mv "$1.new" "$1"
+}
+
+# this_machine prints when and on what something was measured.
+this_machine() {
+	echo "$(date --utc +%Y-%m-%d), $(nproc) cores ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1))"
+}

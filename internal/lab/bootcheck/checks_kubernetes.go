@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	agentnode "github.com/k8snode/k8snode/agent/node"
 	"github.com/k8snode/k8snode/images"
 )
 
@@ -24,7 +25,8 @@ func NodeChecks(m images.Manifest, node string) []Check {
 			return judgeNode(got, m.Kubernetes)
 		}},
 		{"no container image was pulled", "journalctl -b -o cat -u containerd | grep -c 'PullImage.*returns image reference' || true", equals("0")},
-		{"no credential to join is left", "find /etc/k8snode/discovery.conf /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/super-admin.conf -maxdepth 0 2>/dev/null || true", equals("")},
+		// A node is Ready a little before its bootstrap is done.
+		{"no credential to join is left", "for i in $(seq 240); do [ -e " + agentnode.Done + " ] && break; sleep 1; done; find /etc/k8snode/discovery.conf /etc/kubernetes/bootstrap-kubelet.conf /etc/kubernetes/super-admin.conf -maxdepth 0 2>/dev/null || true", equals("")},
 		{"private keys are nobody else's", secretsCommand, judgeSecrets},
 		{"the journal holds no private key", "journalctl -b -o cat | grep -c -e '-----BEGIN .*PRIVATE KEY' || true", equals("0")},
 	}

@@ -65,7 +65,7 @@ func (s *Server) findScript() ([]byte, error) {
 func (s *Server) installScript(m inventory.Machine, image string) ([]byte, error) {
 	args := s.opts.KernelArguments
 	if args == nil {
-		args = DefaultKernelArguments()
+		args = images.InstallerArguments()
 	}
 	// The seed is fetched last, so that its token lives a short time, but
 	// named first: a kernel that loads the files itself joins them without

@@ -15,7 +15,7 @@ func K8snode() Rules {
 			{"builder/chroot", []string{"images", "builder/source", "builder/tree"}, "commands in an unpacked root, and what they changed"},
 			{"builder/container", []string{"images", "builder/source", "builder/tree", "builder/hosttool"}, "container archives from programs and packages"},
 			{"builder/disk", []string{"images"}, "bytes of a disk, for a layout"},
-			{"builder/iso", []string{"images", "builder/disk", "builder/source"}, "the live ISO"},
+			{"builder/iso", []string{"images", "builder/disk", "builder/source"}, "the live ISO, and that of the installer"},
 			{"builder/source", []string{"images"}, "inputs, by what the recipe says"},
 			{"builder/source/debtest", nil, "a Debian archive for tests"},
 			{"builder/source/releasetest", []string{"builder/source", "images"}, "upstream's release pages for tests"},

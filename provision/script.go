@@ -2,9 +2,7 @@ package provision
 
 import (
 	"bytes"
-	"cmp"
 	"embed"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -107,17 +105,6 @@ func (s *Server) waitScript(machine, reason, remedy string) ([]byte, error) {
 		"Tries":   waitTries,
 		"Pause":   waitPause,
 	})
-}
-
-// strangerScript is for a machine that is not in the inventory, or that
-// contradicts it.
-func (s *Server) strangerScript(f inventory.Facts, why error) ([]byte, error) {
-	document := cmp.Or(s.opts.InventoryName, "the cluster document")
-	remedy := "correct " + document
-	if errors.Is(why, inventory.ErrUnknown) {
-		remedy = "to install it, add a node with its MAC to " + document
-	}
-	return s.waitScript(cmp.Or(f.IDs(), "it has no interface"), why.Error(), remedy)
 }
 
 // plainText matches what must not stand in a line of a script.

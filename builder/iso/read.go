@@ -250,6 +250,30 @@ func (i *Image) Area() (disk.Extent, error) {
 	return file.Extents[0], nil
 }
 
+// Embed writes the embed area of the installer in f, which must be empty.
+func Embed(f interface {
+	io.ReaderAt
+	io.WriterAt
+}, area []byte,
+) error {
+	image, err := Read(f)
+	if err != nil {
+		return err
+	}
+	if err := image.checkArea(); err != nil {
+		return err
+	}
+	at, err := image.Area()
+	if err != nil {
+		return err
+	}
+	if int64(len(area)) != at.Size {
+		return fmt.Errorf("internal error: %d bytes are for an embed area of %d", len(area), at.Size)
+	}
+	_, err = f.WriteAt(area, at.Offset)
+	return err
+}
+
 // Check looks at what firmware relies on: both partition tables, the boot
 // catalog, and the EFI system partition, which both shall mean; and that the
 // files of a live ISO are there.

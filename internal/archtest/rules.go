@@ -73,6 +73,8 @@ func K8snode() Rules {
 			{"agent/etcdbackup", []string{"agent/etcd", "agent/node"}, "saves snapshots"},
 			{"agent/etcdguard", []string{"agent/command", "internal/atomicfile", "agent/etcd", "agent/node"}, "decides how etcd starts"},
 			{"agent/install", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
+			{"agent/handover", []string{"agent/command", "agent/disk", "images", "provision/api"}, "starts the image on a disk, without the firmware's order"},
+			{"agent/medium", []string{"agent/client", "agent/command", "agent/retry", "images", "internal/embedarea", "provision/api"}, "decides what a machine does that was started from a medium"},
 			{"agent/node", nil, "a leaf: the file by which the boot side tells the agent who it is"},
 			{"agent/preload", []string{"internal/atomicfile", "agent/command", "agent/node", "agent/retry"}, "imports the container images of the node"},
 			{"agent/renew", []string{"agent/command", "agent/etcd", "agent/node", "agent/retry", "internal/atomicfile", "provision/api"}, "renews certificates"},
@@ -83,9 +85,10 @@ func K8snode() Rules {
 			}, "finds the config of a first boot on a disk or in the initramfs"},
 
 			// Where flows meet.
+			{"internal/embedarea", []string{"provision/api"}, "a form that operators write and the agent reads"},
 			{"internal/nodeconfig", []string{"images", "butane/...", "ignition/...", "provision/api"}, "the boot side put together, for whoever delivers or shows a config"},
 			{"internal/cli", []string{
-				"images", "operate", "operate/power", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
+				"images", "operate", "operate/power", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/embedarea", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
 			}, "the place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 

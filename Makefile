@@ -5,10 +5,10 @@ OUT    ?= out/$(RECIPE)
 export RECIPE OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help packages build plugin image check test test-boot test-ha test-settings test-packer bench lint unit race wholepath golden lab lab-stop clean
+.PHONY: help packages build plugin image check test test-boot test-ha test-settings test-provision test-packer bench lint unit race wholepath golden lab lab-stop clean
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  RECIPE=node      recipe to bake: an embedded one, or a file"
 	@echo "  OUT=out/node     where the image goes"
@@ -43,6 +43,9 @@ test-ha: image ## what a highly available cluster survives: disks, power, progra
 
 test-settings: image ## nodes with what a cluster document can ask for: docker, disks, bonds, IPVS, a restored etcd
 	scripts/test.sh settings
+
+test-provision: image ## how machines are installed other than from the network
+	scripts/test.sh provision
 
 test-packer: image ## the Packer plugin with the real Packer, node.yaml too
 	scripts/test.sh packer-all

@@ -2,11 +2,12 @@
 # Runs the tests in stages, stops at the first that fails, and says how long
 # each took.
 #
-# usage: test.sh [lint|unit|race|bake|again|packer|boot|cluster|wholepath|boots|ha|settings|packer-all]...
+# usage: test.sh [lint|unit|race|bake|again|packer|boot|cluster|wholepath|boots|ha|settings|provision|packer-all]...
 #        (default: all but boots, which is every boot there is, ha, which is
 #        everything that a cluster survives, settings, which is what a cluster
-#        document can ask for, and packer-all, which is every acceptance test of
-#        the Packer plugin)
+#        document can ask for, provision, which is how machines are installed
+#        other than in the whole path, and packer-all, which is every acceptance
+#        test of the Packer plugin)
 #
 # The boots and the whole path use the image in $OUT (out/node), which bake
 # makes from the recipe $RECIPE (node). K8SNODE_ACCEL=kvm uses /dev/kvm.
@@ -82,6 +83,9 @@ stage_settings() {
 	e2e '^Test(Docker|Settings)$'
 	e2e '^TestBoot$/^kubernetes$'
 }
+
+# Machines that install themselves from a medium.
+stage_provision() { e2e '^TestISO$'; }
 
 # Every boot; the disk with large sectors is another image.
 stage_boots() {

@@ -74,7 +74,7 @@ func (o Options) network(ctx context.Context, n *embedarea.Network) error {
 			return err
 		}
 	}
-	if err := o.Runner.Run(ctx, o.Console, o.path(networkUp)); err != nil {
+	if err := o.Runner.Run(ctx, o.Console, networkUp); err != nil {
 		return fmt.Errorf("bringing up the network (%s): %w", how, err)
 	}
 	return nil

@@ -40,7 +40,7 @@ type Options struct {
 	Label string
 	// Root is the folder that holds sys, dev and run; "" is the running system.
 	Root string
-	// Runner finds mount and umount. The script that brings up the network is in Root.
+	// Runner finds mount, umount and the script that brings up the network.
 	Runner command.Runner
 	// Install installs the machine; required.
 	Install func(ctx context.Context, c *client.Client) error

@@ -277,25 +277,27 @@ func Embed(f interface {
 // Check looks at what firmware relies on: both partition tables, the boot
 // catalog, and the EFI system partition, which both shall mean; and that the
 // files of a live ISO are there.
-func Check(name string) error { return check(name, RootPath) }
+func Check(name string) error {
+	return check(name, func(i *Image) error {
+		_, err := fs.Stat(i, RootPath)
+		return err
+	})
+}
 
 // CheckInstaller is Check for an installer, whose embed area must be empty.
-func CheckInstaller(name string) error { return check(name, areaPath) }
+func CheckInstaller(name string) error { return check(name, (*Image).checkArea) }
 
-func check(name, last string) error {
+func check(name string, own func(*Image) error) error {
 	image, err := Open(name)
 	if err != nil {
 		return err
 	}
 	defer image.Close() //nolint:errcheck // what was read needs no good end
-	problems := []error{disk.Check(name), image.checkCatalog(name)}
-	for _, p := range []string{KernelPath, InitrdPath, last, ConfigPath} {
+	problems := []error{disk.Check(name), image.checkCatalog(name), own(image)}
+	for _, p := range []string{KernelPath, InitrdPath, ConfigPath} {
 		if _, err := fs.Stat(image, p); err != nil {
 			problems = append(problems, err)
 		}
-	}
-	if last == areaPath {
-		problems = append(problems, image.checkArea())
 	}
 	if err := errors.Join(problems...); err != nil {
 		return fmt.Errorf("checking the ISO: %w", err)

@@ -17,8 +17,8 @@ func newArm(env Env) *cobra.Command {
 		Use:   "arm NODE...",
 		Short: "Open an install window for nodes",
 		Long: `Open an install window: until it ends, a machine with the node's MAC address that
-boots from the network is erased and becomes the node. Outside of a window the
-server delivers nothing.`,
+boots from the network, or from the ISO of "k8snode iso", is erased and becomes the
+node. Outside of a window the server delivers nothing.`,
 		Example: `  k8snode arm cp1 w1 --for 45m`,
 		Args:    nodeNames,
 		RunE: func(cmd *cobra.Command, names []string) error {

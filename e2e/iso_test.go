@@ -73,7 +73,7 @@ func TestISO(t *testing.T) {
 				run(t, *k8snode, args...)
 			}
 			m := r.machine(lab.QEMUOptions{
-				Name: tt.node, MAC: tt.mac, MemoryMiB: 2048, CPUs: 2, DiskGiB: 8, Firmware: tt.firmware,
+				Name: tt.node, MAC: tt.mac, MemoryMiB: 2048, CPUs: 2, DiskGiB: 24, Firmware: tt.firmware,
 				CDROM: medium, Boot: []qemu.Device{qemu.DeviceCDROM, qemu.DeviceDisk},
 			})
 			console := lab.NewConsole(m.Console())

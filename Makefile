@@ -8,7 +8,7 @@ export RECIPE OUT
 .PHONY: help packages build plugin image check test test-boot test-ha test-settings test-provision test-packer fuzz bench lint unit race wholepath golden lab lab-stop clean
 
 help: ## show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  RECIPE=node      recipe to bake: an embedded one, or a file"
 	@echo "  OUT=out/node     where the image goes"

@@ -50,7 +50,7 @@ type verb struct {
 
 func verbs() []verb {
 	return []verb{
-		{"install", "write the image to the disk of a machine that was booted over the network", installVerb},
+		{"install", "write the image to the disk of a machine that was started from the network or from a medium", installVerb},
 		{"root", "open the root of the image, wherever it is, and check it", rootVerb},
 		{"seed", "decide whether this is a first boot, and hand its config to Ignition", seedVerb},
 		{"scrub", "mark the first boot as done, and erase the config that it used", scrubVerb},

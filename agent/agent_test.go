@@ -90,7 +90,7 @@ func TestUsage(t *testing.T) {
 	}
 	if code := m.run("help"); code != agent.ExitOK || m.stdout.String() != `usage: k8snode-agent VERB [FLAGS]
 
-  install       write the image to the disk of a machine that was booted over the network
+  install       write the image to the disk of a machine that was started from the network or from a medium
   root          open the root of the image, wherever it is, and check it
   seed          decide whether this is a first boot, and hand its config to Ignition
   scrub         mark the first boot as done, and erase the config that it used

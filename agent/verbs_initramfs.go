@@ -2,13 +2,20 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 
+	"github.com/k8snode/k8snode/agent/client"
+	"github.com/k8snode/k8snode/agent/cmdline"
 	"github.com/k8snode/k8snode/agent/disk"
+	"github.com/k8snode/k8snode/agent/handover"
 	"github.com/k8snode/k8snode/agent/install"
+	"github.com/k8snode/k8snode/agent/medium"
 	"github.com/k8snode/k8snode/agent/retry"
 	"github.com/k8snode/k8snode/agent/rootdev"
 	"github.com/k8snode/k8snode/agent/seed"
@@ -19,23 +26,58 @@ func installVerb(flags *flag.FlagSet) func(context.Context, Env) error {
 	patience := flags.Duration("patience", 0, "give up after this time without progress; 0 is never")
 	return func(ctx context.Context, env Env) error {
 		name := "(unknown)"
-		err := func() error {
-			c, err := env.readSeed(api.SeedPath)
-			if err != nil {
-				return err
-			}
+		write := func(ctx context.Context, c *client.Client) error {
 			name = c.Node()
 			return install.Run(ctx, install.Options{
 				Client: c, Root: env.Root, Runner: env.Runner,
 				Retry:   retry.Policy{Limit: *patience},
 				Console: env.Stdout, Log: env.log(),
 			})
+		}
+		err := func() error {
+			label, err := env.mediumLabel()
+			if err != nil {
+				return err
+			}
+			if label != "" {
+				return env.installFromMedium(ctx, label, write)
+			}
+			c, err := env.readSeed(api.SeedPath)
+			if err != nil {
+				return err
+			}
+			return write(ctx, c)
 		}()
 		if err != nil {
 			printFailure(env.Stdout, name, err)
 		}
 		return err
 	}
+}
+
+// mediumLabel is that of the medium that the machine was started from, empty after a
+// network boot.
+func (e Env) mediumLabel() (string, error) {
+	if _, err := os.Stat(e.path(api.SeedPath)); err == nil {
+		return "", nil
+	}
+	line, err := os.ReadFile(e.path("/proc/cmdline"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return cmdline.MediumLabel(string(line))
+}
+
+func (e Env) installFromMedium(ctx context.Context, label string, write func(context.Context, *client.Client) error) error {
+	return medium.Run(ctx, medium.Options{
+		Label: label, Root: e.Root, Runner: e.Runner, Console: e.Stdout, Install: write,
+		Start: func(ctx context.Context, disk *api.DiskSelection) error {
+			return handover.Start(ctx, handover.Options{Disk: disk, Root: e.Root, Runner: e.Runner, Now: e.Now(), Console: e.Stdout})
+		},
+	})
 }
 
 // printFailure is for whoever stands in front of the machine.

@@ -74,6 +74,9 @@ func (b *build) assemble(ctx context.Context, p parts, tmp string) (images.Manif
 	if b.wants(images.OutputISO) {
 		g.Go(func() error { return b.timed("iso", func() error { return b.iso(gctx, p, img) }) })
 	}
+	if b.wants(images.OutputInstaller) {
+		g.Go(func() error { return b.timed("installer", func() error { return b.installer(gctx, p, img) }) })
+	}
 	if b.wants(images.OutputPXE) {
 		g.Go(func() error { return b.timed("pxe", func() error { return b.pxe(gctx, p, img) }) })
 	}
@@ -257,17 +260,32 @@ func (b *build) diskContent(p parts, img image, program string) (disk.Content, e
 
 // iso makes the live ISO.
 func (b *build) iso(ctx context.Context, p parts, img image) error {
-	return iso.Write(ctx, img.path(images.ISOFile), iso.Options{
+	o := b.isoOptions(p)
+	o.Root, o.Work = img.rootFile, filepath.Join(img.work, "live")
+	o.Cmdline = images.LiveCmdline(img.root, "label:"+iso.Label(b.plan.ID), b.plan.Recipe.Spec.Kernel.Arguments)
+	return iso.Write(ctx, img.path(images.ISOFile), o)
+}
+
+// installer makes the ISO without a root, which takes a whole disk from a server.
+func (b *build) installer(ctx context.Context, p parts, img image) error {
+	o := b.isoOptions(p)
+	o.Work = filepath.Join(img.work, "installer")
+	o.Cmdline = images.InstallerCmdline(iso.InstallerLabel(b.plan.ID))
+	return iso.Write(ctx, img.path(images.InstallerFile), o)
+}
+
+// isoOptions are what every ISO has.
+func (b *build) isoOptions(p parts) iso.Options {
+	return iso.Options{
 		ID: b.plan.ID, Epoch: b.plan.Recipe.Spec.Epoch,
-		Kernel: b.o.Cache.Path(p.boot["kernel"]), Initrd: b.o.Cache.Path(p.boot["initrd"]), Root: img.rootFile,
+		Kernel: b.o.Cache.Path(p.boot["kernel"]), Initrd: b.o.Cache.Path(p.boot["initrd"]),
 		GRUB: iso.GRUB{
 			MBR:  b.o.Cache.Path(p.boot["grub-iso-mbr"]),
 			Core: b.o.Cache.Path(p.boot["grub-iso-core"]),
 			EFI:  b.o.Cache.Path(p.boot["grub-efi"]),
 		},
-		Cmdline: images.LiveCmdline(img.root, "label:"+iso.Label(b.plan.ID), b.plan.Recipe.Spec.Kernel.Arguments),
-		Work:    img.work, Env: b.o.Env,
-	})
+		Env: b.o.Env,
+	}
 }
 
 func (b *build) kernelVersion(boot source.Outputs) (string, error) {

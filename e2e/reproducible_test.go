@@ -65,6 +65,8 @@ func TestOutputs(t *testing.T) {
 		images.OutputZstd: {images.DiskFile, images.BlockMapFile},
 		images.OutputPXE:  {images.KernelFile, images.InitrdFile, images.RootFile, images.IPXEFile},
 		images.OutputISO:  {images.ISOFile},
+
+		images.OutputInstaller: {images.InstallerFile},
 	} {
 		t.Run(string(output), func(t *testing.T) {
 			out := filepath.Join(besideImage(t), "image")

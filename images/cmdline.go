@@ -17,6 +17,9 @@ const (
 	ArgState = "k8snode.state"
 	// ArgDisk is the GUID of the table of the disk that holds the root.
 	ArgDisk = "k8snode.disk"
+	// ArgMedium is the label of the ISO 9660 file system that an installer was
+	// started from, which has InstallerArea.
+	ArgMedium = "k8snode.medium"
 )
 
 // MediumRoot is the path of the root on live.iso, InitramfsRoot where a network
@@ -25,6 +28,28 @@ const (
 	MediumRoot    = "/live/rootfs.squashfs"
 	InitramfsRoot = "/rootfs.squashfs"
 )
+
+// The embed area of installer.iso: a file of zeros of this size, in which the seed
+// of a machine is written later. Its form is that of package internal/embedarea.
+const (
+	InstallerArea     = "/k8snode/area"
+	InstallerAreaSize = 256 << 10
+)
+
+// InstallerArguments are the kernel arguments of the installer: run the agent, and
+// show it on the screen and on the first serial port.
+func InstallerArguments() []string {
+	return []string{
+		"rd.systemd.unit=k8snode-install.target", "rd.systemd.gpt_auto=0",
+		"console=tty0", "console=ttyS0,115200n8",
+	}
+}
+
+// InstallerCmdline is the kernel command line of installer.iso, whose file system
+// has that label.
+func InstallerCmdline(label string) string {
+	return strings.Join(append(InstallerArguments(), ArgMedium+"="+label), " ")
+}
 
 // InstalledCmdline is the kernel command line of a disk image.
 func InstalledCmdline(root RootInfo, disk DiskInfo, arguments []string) string {

@@ -27,7 +27,9 @@ const (
 )
 
 // Outputs returns every output.
-func Outputs() []Output { return []Output{OutputRaw, OutputZstd, OutputPXE, OutputISO} }
+func Outputs() []Output {
+	return []Output{OutputRaw, OutputZstd, OutputPXE, OutputISO, OutputInstaller}
+}
 
 // Default returns the recipe with the fields that it leaves out filled in. The
 // receiver is not changed.

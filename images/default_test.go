@@ -27,7 +27,7 @@ func TestParseMinimal(t *testing.T) {
 			Distribution: images.Distribution{Suite: "trixie", Components: []string{"main"}},
 			Kernel:       images.Kernel{Package: "linux-image-amd64", Suite: "trixie-backports"},
 			Disk:         images.Disk{ESPMiB: 512, RootMiB: 1024, SectorSize: 512, CompressionLevel: 9},
-			Outputs:      []images.Output{"raw", "zstd", "pxe", "iso"},
+			Outputs:      []images.Output{"raw", "zstd", "pxe", "iso", "installer"},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -24,6 +24,8 @@ const (
 	InitrdFile   = "pxe/initrd.img"
 	RootFile     = "pxe/rootfs.squashfs"
 	IPXEFile     = "pxe/ipxe.efi"
+	// InstallerFile installs a machine that has no network boot.
+	InstallerFile = "installer.iso"
 )
 
 // Labels of the GPT partitions of an installed disk. The first four are in

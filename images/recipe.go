@@ -67,8 +67,8 @@ type Spec struct {
 	Users []User `yaml:"users" json:"users"`
 	// Disk is the layout of the raw image.
 	Disk Disk `yaml:"disk" json:"disk"`
-	// Outputs are what a bake makes, all of them by default: raw, zstd, pxe
-	// and iso.
+	// Outputs are what a bake makes, all of them by default: raw, zstd, pxe,
+	// iso and installer.
 	Outputs []Output `yaml:"outputs" json:"outputs,omitempty"`
 }
 
@@ -81,6 +81,9 @@ const (
 	OutputZstd Output = "zstd" // disk.raw.zst and its block map
 	OutputPXE  Output = "pxe"  // kernel, initramfs and root for a network boot
 	OutputISO  Output = "iso"  // live.iso
+	// OutputInstaller is installer.iso, which writes disk.raw.zst of a server to
+	// a disk.
+	OutputInstaller Output = "installer"
 )
 
 // Distribution names the Debian archive that packages are taken from.

@@ -258,7 +258,7 @@ func (c *checker) outputs(outputs []Output) {
 	for i, output := range outputs {
 		at := report.Path("spec.outputs").Index(i)
 		if !slices.Contains(Outputs(), output) {
-			c.add(at, fmt.Sprintf("unknown output %q", output), "use raw, zstd, pxe or iso")
+			c.add(at, fmt.Sprintf("unknown output %q", output), "use raw, zstd, pxe, iso or installer")
 			continue
 		}
 		c.unique(names, at, string(output))

@@ -1,15 +1,19 @@
 package provision
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/inventory"
 	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
@@ -26,7 +30,9 @@ func (s *Server) serveBoot(w http.ResponseWriter, r *http.Request) {
 	if path == seedPath {
 		// Not HEAD: to look at a seed is to mint a token.
 		if allow(w, r, http.MethodGet) {
-			s.serveSeed(w, r)
+			if s.patient(w, r) {
+				s.serveSeed(w, r, s.seedArchive)
+			}
 		}
 		return
 	}
@@ -109,53 +115,81 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 }
 
 func (s *Server) serveScript(w http.ResponseWriter, r *http.Request) {
-	m, ok := s.recognise(w, r)
-	if !ok {
+	facts, err := inventory.ReadFacts(r.URL.RawQuery)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	n, err := s.node(r.Context(), m.Name)
+	from := clientAddr(r)
+	d, err := s.decide(r.Context(), facts, from)
 	if err != nil {
 		s.sendScript(w, nil, err)
 		return
 	}
+	var body []byte
+	switch d.answer.Action {
+	case api.ActionInstall:
+		body, err = s.installScript(d.machine, d.image)
+	case api.ActionWait:
+		body, err = s.waitScript(cmp.Or(d.machine.Name, facts.IDs(), "it has no interface"), d.answer.Reason, d.answer.Remedy)
+	default:
+		body, err = s.localScript(d.machine, d.answer.Reason)
+	}
+	if d.machine.Name != "" {
+		s.log.Info("boot script served", "node", d.machine.Name, "mac", d.machine.MAC, "address", from.String(),
+			"install", d.answer.Action == api.ActionInstall, "reason", d.answer.Reason)
+	}
+	s.sendScript(w, body, err)
+}
+
+// A decision is what a machine shall do, in whichever words it asked.
+type decision struct {
+	answer api.BootAnswer
+	// machine is the zero value for one that is not in the inventory, or that
+	// contradicts it; image is that of its install.
+	machine inventory.Machine
+	image   string
+}
+
+// decide says what the machine with these facts shall do now. A stranger waits, so
+// that an operator who adds the machine needs not go to it.
+func (s *Server) decide(ctx context.Context, facts inventory.Facts, from netip.Addr) (decision, error) {
+	m, err := s.inventory.Match(facts)
+	if err != nil {
+		return s.stranger(facts, from, err), nil
+	}
+	s.strangers.Known(facts, from)
+	n, err := s.node(ctx, m.Name)
+	if err != nil {
+		return decision{}, err
+	}
+	d := decision{answer: api.BootAnswer{Node: m.Name, Action: api.ActionInstall, Disk: m.Disk}, machine: m, image: n.Window.Image}
 	ok, reason := n.Installable(s.opts.Now())
 	if ok && s.gone(n) {
 		ok, reason = false, imageGone
 	}
-	var body []byte
 	switch {
 	case ok:
-		body, err = s.installScript(m, n.Window.Image)
 	case n.Window.Held && n.Open(s.opts.Now()):
-		body, err = s.waitScript(m.Name, reason, "let it go on: k8snode release "+m.Name)
+		d.answer.Action, d.answer.Reason, d.answer.Remedy = api.ActionWait, reason, "let it go on: k8snode release "+m.Name
 	default:
-		body, err = s.localScript(m, reason)
+		d.answer.Action, d.answer.Reason, d.answer.Remedy = api.ActionLocal, reason, "to install it: k8snode arm "+m.Name
 	}
-	s.log.Info("boot script served", "node", m.Name, "mac", m.MAC, "address", clientAddr(r).String(), "install", ok, "reason", reason)
-	s.sendScript(w, body, err)
+	return d, nil
 }
 
-// recognise finds the machine that asks for its script, or answers a stranger:
-// the script waits, so that an operator who adds the machine needs not go to it.
-func (s *Server) recognise(w http.ResponseWriter, r *http.Request) (inventory.Machine, bool) {
-	facts, err := inventory.ReadFacts(r.URL.RawQuery)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return inventory.Machine{}, false
-	}
-	from := clientAddr(r)
-	m, err := s.inventory.Match(facts)
-	if err == nil {
-		s.strangers.Known(facts, from)
-		return m, true
-	}
-	if s.strangers.Saw(facts, from, err.Error(), s.opts.Now()) {
+// stranger records a machine that is in the inventory under no name, or under two.
+func (s *Server) stranger(facts inventory.Facts, from netip.Addr, why error) decision {
+	if s.strangers.Saw(facts, from, why.Error(), s.opts.Now()) {
 		s.log.Warn("unknown machine", "interfaces", fmt.Sprint(facts.MACs), "uuid", facts.UUID, "serial", facts.Serial,
-			"manufacturer", facts.Manufacturer, "product", facts.Product, "address", from.String(), "reason", err.Error())
+			"manufacturer", facts.Manufacturer, "product", facts.Product, "address", from.String(), "reason", why.Error())
 	}
-	body, err := s.strangerScript(facts, err)
-	s.sendScript(w, body, err)
-	return inventory.Machine{}, false
+	document := cmp.Or(s.opts.InventoryName, "the cluster document")
+	remedy := "correct " + document
+	if errors.Is(why, inventory.ErrUnknown) {
+		remedy = "to install it, add a node with its MAC to " + document
+	}
+	return decision{answer: api.BootAnswer{Action: api.ActionWait, Reason: why.Error(), Remedy: remedy}}
 }
 
 // gone reports whether the image of a node's install is no longer there.

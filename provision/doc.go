@@ -10,6 +10,8 @@
 //	GET /seed/machine.cpio boot     address, authority and install token
 //	GET  /v1/install       machine  the plan, with a stub and a config token
 //	GET  /v1/config        machine  the config, with a report token
+//	GET  /v1/boot          machine  what an installer from a medium shall do
+//	GET  /v1/seed          machine  its seed, in the window
 //	POST /v1/report        machine  progress
 //	POST /v1/renew         machine  certificates of etcd, months later
 //

@@ -1,9 +1,12 @@
 package provision
 
 import (
+	"log/slog"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -58,7 +61,7 @@ func FuzzStrangerScript(f *testing.F) {
 	f.Add("mac=52:54:00:6b:00:0b&uuid=4c4c4544-0042-3510-8058-b7c04f4e5931&serial=SN-A1&manufacturer=Dell&product=R640")
 	f.Add("serial=" + "%0Achain+http://evil/")
 	f.Add("serial=a+%26%26+shell+%7C%7C+%24%7Bserial%7D")
-	s := &Server{opts: Options{HTTPURL: "http://192.0.2.1:8080"}}
+	s := &Server{opts: Options{HTTPURL: "http://192.0.2.1:8080", Now: time.Now}, log: slog.New(slog.DiscardHandler)}
 	inv, err := inventory.New([]inventory.Machine{})
 	if err != nil {
 		f.Fatal(err)
@@ -72,7 +75,8 @@ func FuzzStrangerScript(f *testing.F) {
 		if why == nil {
 			t.Fatal("a machine was found in nothing")
 		}
-		body, err := s.strangerScript(facts, why)
+		d := s.stranger(facts, netip.Addr{}, why)
+		body, err := s.waitScript(facts.IDs(), d.answer.Reason, d.answer.Remedy)
 		if err != nil {
 			t.Fatal(err)
 		}

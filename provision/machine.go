@@ -52,6 +52,14 @@ func (s *Server) serveMachine(w http.ResponseWriter, r *http.Request) {
 		if allow(w, r, http.MethodPost) {
 			s.serveRenew(w, r)
 		}
+	case api.PathBoot:
+		if allow(w, r, http.MethodGet) {
+			s.serveBootAnswer(w, r)
+		}
+	case api.PathSeed:
+		if allow(w, r, http.MethodGet) {
+			s.serveSeed(w, r, s.seedDocument)
+		}
 	default:
 		http.NotFound(w, r)
 	}

@@ -86,8 +86,8 @@ type Options struct {
 	// Fits says why an image is not one for this inventory; nil accepts every
 	// one.
 	Fits func(images.Manifest) error
-	// KernelArguments of the installer; nil: see
-	// [DefaultKernelArguments]. They are public.
+	// KernelArguments of the installer; nil: see [images.InstallerArguments].
+	// They are public.
 	KernelArguments []string
 
 	// HTTPURL and TLSURL are the base URLs by which machines reach the boot
@@ -143,13 +143,4 @@ type ConfigRequest struct {
 	Image images.Manifest
 	// KeepEtcd says that the data of etcd is still on its disk.
 	KeepEtcd bool
-}
-
-// DefaultKernelArguments are those of the installer: run the agent, and show
-// it on the screen and on the first serial port.
-func DefaultKernelArguments() []string {
-	return []string{
-		"rd.systemd.unit=k8snode-install.target", "rd.systemd.gpt_auto=0",
-		"console=tty0", "console=ttyS0,115200n8",
-	}
 }

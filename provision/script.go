@@ -2,9 +2,7 @@ package provision
 
 import (
 	"bytes"
-	"cmp"
 	"embed"
-	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -65,7 +63,7 @@ func (s *Server) findScript() ([]byte, error) {
 func (s *Server) installScript(m inventory.Machine, image string) ([]byte, error) {
 	args := s.opts.KernelArguments
 	if args == nil {
-		args = DefaultKernelArguments()
+		args = images.InstallerArguments()
 	}
 	// The seed is fetched last, so that its token lives a short time, but
 	// named first: a kernel that loads the files itself joins them without
@@ -107,17 +105,6 @@ func (s *Server) waitScript(machine, reason, remedy string) ([]byte, error) {
 		"Tries":   waitTries,
 		"Pause":   waitPause,
 	})
-}
-
-// strangerScript is for a machine that is not in the inventory, or that
-// contradicts it.
-func (s *Server) strangerScript(f inventory.Facts, why error) ([]byte, error) {
-	document := cmp.Or(s.opts.InventoryName, "the cluster document")
-	remedy := "correct " + document
-	if errors.Is(why, inventory.ErrUnknown) {
-		remedy = "to install it, add a node with its MAC to " + document
-	}
-	return s.waitScript(cmp.Or(f.IDs(), "it has no interface"), why.Error(), remedy)
 }
 
 // plainText matches what must not stand in a line of a script.

@@ -94,7 +94,7 @@ stage_boots() {
 # image and with another one.
 stage_provision() {
 	bin/k8snode bake --recipe "$recipe" --set spec.journald.SystemMaxUse=512M --out "$out-next" --agent bin/k8snode-agent
-	e2e '^Test(Provision|Single|Upgrade)$' -image-next "$out-next"
+	e2e '^Test(ISO|Provision|Single|Upgrade)$' -image-next "$out-next"
 }
 
 stage_wholepath() { e2e '^TestWholePath$' -bake-took "${bake_took}ms"; }

@@ -74,6 +74,11 @@ func New(seed api.Seed, opts Options) (*Client, error) {
 	if seed.Token == "" {
 		return nil, errors.New("reading seed: token is empty")
 	}
+	return open(seed, opts)
+}
+
+// open makes a client; the server and its authority must be known.
+func open(seed api.Seed, opts Options) (*Client, error) {
 	base, err := url.Parse(seed.Server)
 	if err != nil || base.Scheme != "https" || base.Host == "" {
 		return nil, fmt.Errorf("reading seed: server %q is not an https URL", seed.Server)
@@ -180,7 +185,9 @@ func (c *Client) call(ctx context.Context, method, path string, body []byte) ([]
 	if err != nil {
 		return nil, retry.Permanent(err)
 	}
-	req.Header.Set("Authorization", "Bearer "+c.seed.Token)
+	if c.seed.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.seed.Token)
+	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")

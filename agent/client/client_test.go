@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -228,5 +230,45 @@ func TestReporterFinalRetries(t *testing.T) {
 	}, client.ReporterOptions{})
 	if err := r.Final(context.Background(), api.Report{Phase: api.PhaseInstalled}); err != nil || tries != 2 {
 		t.Errorf("%d tries, %v", tries, err)
+	}
+}
+
+// A machine without a token asks, and is told; what the answer says of the server does
+// not count.
+func TestAsker(t *testing.T) {
+	var action string
+	_, server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" || r.URL.RawQuery != "mac=a&mac=b" {
+			http.Error(w, "who are you?", http.StatusBadRequest)
+			return
+		}
+		if r.URL.Path == api.PathSeed {
+			json.NewEncoder(w).Encode(api.Seed{Node: "w1", Server: "https://elsewhere", CA: "x", Token: "t"})
+			return
+		}
+		fmt.Fprintf(w, `{"node": "w1", "action": %q}`, action)
+	})
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	a, err := client.NewAsker(api.Seed{Server: server.URL, CA: string(ca)}, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := url.Values{"mac": {"a", "b"}}
+	action = "wait"
+	if answer, err := a.Boot(t.Context(), facts); err != nil || answer.Action != api.ActionWait || answer.Node != "w1" {
+		t.Errorf("%+v, %v", answer, err)
+	}
+	action = "dance"
+	if _, err := a.Boot(t.Context(), facts); err == nil || err.Error() != `asking what to do: the server says "dance", which this image does not know` {
+		t.Errorf("got %v", err)
+	}
+	if seed, err := a.Seed(t.Context(), facts); err != nil || seed != (api.Seed{Node: "w1", Server: server.URL, CA: string(ca), Token: "t"}) {
+		t.Errorf("%+v, %v", seed, err)
+	}
+	if _, err := a.Seed(t.Context(), nil); err == nil || !strings.HasSuffix(err.Error(), "server answered 400 Bad Request: who are you?") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := client.NewAsker(api.Seed{Server: "http://a"}, client.Options{}); err == nil {
+		t.Error("a server without TLS")
 	}
 }

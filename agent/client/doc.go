@@ -1,6 +1,8 @@
 // Package client speaks the machine API of package provision/api: it fetches
 // the install plan, downloads artifacts and sends reports.
 //
+// A machine without a seed asks for it with an [Asker].
+//
 // The flow: [New] takes an api.Seed; [Client.Plan] fetches what to install,
 // [Client.Range] and [Client.Download] read the image, [Client.Report] sends
 // one report and a [Reporter] many of them, without ever holding up the work.

@@ -18,6 +18,7 @@ const (
 	wordState  = "k8snode.state="
 	wordDisk   = "k8snode.disk="
 	wordConfig = "ignition.config.url="
+	wordMedium = "k8snode.medium="
 )
 
 // A Kind is a place where the bytes of the root are.
@@ -109,6 +110,16 @@ func Parse(line string) (Args, error) {
 			"correct it in the boot menu or the boot script", err)
 	}
 	return args, nil
+}
+
+// MediumLabel returns the label of the file system that an installer was started from,
+// which has no root, or the empty string where the words name none.
+func MediumLabel(line string) (string, error) {
+	label := last(split(line), wordMedium)
+	if label != "" && !labelForm.MatchString(label) {
+		return "", fmt.Errorf("reading the kernel command line: %s%s is not a volume label", wordMedium, label)
+	}
+	return label, nil
 }
 
 func parse(words []string) (Args, error) {

@@ -19,6 +19,22 @@ const (
 
 var verity = cmdline.Verity{RootHash: hash, HashOffset: 8192}
 
+func TestMediumLabel(t *testing.T) {
+	for line, want := range map[string]string{
+		"": "",
+		"quiet k8snode.medium=K8SNODE-0123ABCD x": "K8SNODE-0123ABCD",
+		"k8snode.medium=a k8snode.medium=b":       "b",
+		"-- k8snode.medium=a":                     "",
+	} {
+		if got, err := cmdline.MediumLabel(line); got != want || err != nil {
+			t.Errorf("%q: %q, %v", line, got, err)
+		}
+	}
+	if _, err := cmdline.MediumLabel("k8snode.medium=../sda"); err == nil || err.Error() != "reading the kernel command line: k8snode.medium=../sda is not a volume label" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestParse(t *testing.T) {
 	for _, tt := range []struct {
 		name, line string

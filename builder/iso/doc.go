@@ -1,12 +1,14 @@
-// Package iso makes the live ISO: one file that starts a machine from a CD, a
-// USB stick or a virtual disk, with BIOS or UEFI.
+// Package iso makes the live ISO and that of the installer: one file that starts
+// a machine from a CD, a USB stick or a virtual disk, with BIOS or UEFI.
 //
 // # The flow
 //
 // [Write] puts the kernel, the initramfs and the root into an ISO 9660 file
 // system with xorriso, and GRUB beside them. [Open] reads an ISO back and
 // [Check] looks at what firmware relies on; neither needs a program of the
-// host.
+// host. The installer has no root; it has an embed area, a file of zeros at one
+// place ([Image.Area]), in which something is written later without making the
+// ISO anew.
 //
 // # How it starts
 //

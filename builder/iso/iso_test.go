@@ -17,6 +17,7 @@ import (
 
 	"github.com/k8snode/k8snode/builder/disk"
 	"github.com/k8snode/k8snode/builder/iso"
+	"github.com/k8snode/k8snode/images"
 )
 
 var epoch = time.Date(2026, time.January, 1, 12, 34, 56, 0, time.UTC)
@@ -127,6 +128,76 @@ func TestReproducible(t *testing.T) {
 		if again, err := os.ReadFile(write(t)); err != nil || !bytes.Equal(first, again) {
 			t.Errorf("written twice, it differs (%v)", err)
 		}
+	}
+}
+
+// The installer has an embed area in place of a root, and other identifiers.
+func TestInstaller(t *testing.T) {
+	installer := func() string {
+		dir := t.TempDir()
+		o := options(t, dir)
+		o.Root = ""
+		out := filepath.Join(dir, "installer.iso")
+		if err := iso.Write(t.Context(), out, o); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	out := installer()
+	if err := iso.CheckInstaller(out); err != nil {
+		t.Error(err)
+	}
+	first, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TZ", "Pacific/Kiritimati")
+	if again, err := os.ReadFile(installer()); err != nil || !bytes.Equal(first, again) {
+		t.Errorf("written twice, it differs (%v)", err)
+	}
+	image, err := iso.Open(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer image.Close()
+	if image.Label != iso.InstallerLabel("image-1") || image.Label == iso.Label("image-1") {
+		t.Errorf("the label is %s", image.Label)
+	}
+	if _, err := fs.Stat(image, iso.RootPath); err == nil {
+		t.Error("it has a root")
+	}
+
+	// What is written into the area is all that changes, and it is written once.
+	f, err := os.OpenFile(out, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	at, err := image.Area()
+	if err != nil {
+		t.Fatal(err)
+	}
+	area := bytes.Repeat([]byte("seed"), images.InstallerAreaSize/4)
+	if err := iso.Embed(f, area); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := fs.ReadFile(image, strings.TrimPrefix(images.InstallerArea, "/")); err != nil || !bytes.Equal(b, area) {
+		t.Errorf("the area is not what was written (%v)", err)
+	}
+	copy(first[at.Offset:], area)
+	if b, err := os.ReadFile(out); err != nil || !bytes.Equal(b, first) {
+		t.Errorf("something else was changed (%v)", err)
+	}
+	if err := iso.Embed(f, area); err == nil || err.Error() != "the embed area is not empty" {
+		t.Errorf("written again: %v", err)
+	}
+	live, err := os.OpenFile(write(t), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Close()
+	if err := iso.Embed(live, area); err == nil || !strings.Contains(err.Error(), "it is not the ISO of an installer") {
+		t.Errorf("a live ISO: %v", err)
 	}
 }
 

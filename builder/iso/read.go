@@ -1,6 +1,7 @@
 package iso
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,10 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/k8snode/k8snode/builder/disk"
+	"github.com/k8snode/k8snode/images"
 )
 
 // Numbers of ECMA-119 (ISO 9660), the Rock Ridge Interchange Protocol and the
@@ -39,8 +42,9 @@ type Image struct {
 	// Label is the volume label.
 	Label string
 	// Boot are the entries of the boot catalog, in order.
-	Boot []BootEntry
-	file *os.File
+	Boot  []BootEntry
+	files []disk.File
+	file  *os.File
 }
 
 // A BootEntry is what firmware may start from a CD.
@@ -88,7 +92,7 @@ func Read(r io.ReaderAt) (*Image, error) {
 	if err := w.walk("", root.at, 0); err != nil {
 		return nil, err
 	}
-	image.FS = disk.NewFS(r, w.files)
+	image.FS, image.files = disk.NewFS(r, w.files), w.files
 	if image.Boot, err = readCatalog(r); err != nil {
 		return nil, fmt.Errorf("reading the boot catalog: %w", err)
 	}
@@ -232,16 +236,65 @@ func readCatalog(r io.ReaderAt) ([]BootEntry, error) {
 	return entries, nil
 }
 
+// Area is where the embed area of an installer is, a range of the file.
+func (i *Image) Area() (disk.Extent, error) {
+	n := slices.IndexFunc(i.files, func(f disk.File) bool { return f.Path == areaPath })
+	if n < 0 {
+		return disk.Extent{}, fmt.Errorf("looking for the embed area: there is no %s: it is not the ISO of an installer", images.InstallerArea)
+	}
+	file := i.files[n]
+	if len(file.Extents) != 1 || file.Size != images.InstallerAreaSize {
+		return disk.Extent{}, fmt.Errorf("looking for the embed area: %s has %d bytes in %d parts, not %d in one",
+			images.InstallerArea, file.Size, len(file.Extents), images.InstallerAreaSize)
+	}
+	return file.Extents[0], nil
+}
+
+// Embed writes the embed area of the installer in f, which must be empty.
+func Embed(f interface {
+	io.ReaderAt
+	io.WriterAt
+}, area []byte,
+) error {
+	image, err := Read(f)
+	if err != nil {
+		return err
+	}
+	if err := image.checkArea(); err != nil {
+		return err
+	}
+	at, err := image.Area()
+	if err != nil {
+		return err
+	}
+	if int64(len(area)) != at.Size {
+		return fmt.Errorf("internal error: %d bytes are for an embed area of %d", len(area), at.Size)
+	}
+	_, err = f.WriteAt(area, at.Offset)
+	return err
+}
+
 // Check looks at what firmware relies on: both partition tables, the boot
-// catalog, and the EFI system partition, which both shall mean.
+// catalog, and the EFI system partition, which both shall mean; and that the
+// files of a live ISO are there.
 func Check(name string) error {
+	return check(name, func(i *Image) error {
+		_, err := fs.Stat(i, RootPath)
+		return err
+	})
+}
+
+// CheckInstaller is Check for an installer, whose embed area must be empty.
+func CheckInstaller(name string) error { return check(name, (*Image).checkArea) }
+
+func check(name string, own func(*Image) error) error {
 	image, err := Open(name)
 	if err != nil {
 		return err
 	}
 	defer image.Close() //nolint:errcheck // what was read needs no good end
-	problems := []error{disk.Check(name), image.checkCatalog(name)}
-	for _, p := range []string{KernelPath, InitrdPath, RootPath, ConfigPath} {
+	problems := []error{disk.Check(name), image.checkCatalog(name), own(image)}
+	for _, p := range []string{KernelPath, InitrdPath, ConfigPath} {
 		if _, err := fs.Stat(image, p); err != nil {
 			problems = append(problems, err)
 		}
@@ -250,6 +303,17 @@ func Check(name string) error {
 		return fmt.Errorf("checking the ISO: %w", err)
 	}
 	return nil
+}
+
+func (i *Image) checkArea() error {
+	if _, err := i.Area(); err != nil {
+		return err
+	}
+	b, err := fs.ReadFile(i, areaPath)
+	if err == nil && len(bytes.Trim(b, "\x00")) > 0 {
+		err = errors.New("the embed area is not empty")
+	}
+	return err
 }
 
 func (i *Image) checkCatalog(name string) error {

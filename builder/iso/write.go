@@ -17,6 +17,7 @@ import (
 
 	"github.com/k8snode/k8snode/builder/disk"
 	"github.com/k8snode/k8snode/builder/source"
+	"github.com/k8snode/k8snode/images"
 )
 
 // Paths on the ISO.
@@ -30,6 +31,9 @@ const (
 	efiPath     = "EFI/BOOT/grub.cfg"
 	catalogPath = "boot/boot.cat"
 )
+
+// areaPath is the embed area of an installer.
+var areaPath = strings.TrimPrefix(images.InstallerArea, "/") //nolint:gochecknoglobals // a constant of another package
 
 // Tool is the program of the host that [Write] runs.
 const Tool = "xorriso"
@@ -50,22 +54,43 @@ type Options struct {
 	ID string
 	// Epoch is the time of everything.
 	Epoch time.Time
-	// Kernel, Initrd and Root are paths.
+	// Kernel, Initrd and Root are paths. Without a Root the ISO is an installer:
+	// it has an embed area instead, and other identifiers than the live ISO.
 	Kernel, Initrd, Root string
 	GRUB                 GRUB
 	// Cmdline is the kernel command line.
 	Cmdline string
-	// Work is a folder for small files.
+	// Work is a folder for small files; it is made if it is not there.
 	Work string
 	// Env are KEY=value settings of xorriso, normally the caller's.
 	Env []string
 }
 
-// Label is the volume label of the ISO of the image with this ID: "K8SNODE-"
-// and eight hexadecimal digits.
-func Label(id string) string {
-	return fmt.Sprintf("K8SNODE-%08X", disk.Serial(id, "iso"))
+// What the identifiers of an ISO are made of, beside the ID of the image.
+const (
+	kindLive      = "iso"
+	kindInstaller = "installer"
+)
+
+// Label is the volume label of the live ISO of the image with this ID:
+// "K8SNODE-" and eight hexadecimal digits.
+func Label(id string) string { return label(id, kindLive) }
+
+// InstallerLabel is Label for the installer.
+func InstallerLabel(id string) string { return label(id, kindInstaller) }
+
+func label(id, kind string) string {
+	return fmt.Sprintf("K8SNODE-%08X", disk.Serial(id, kind))
 }
+
+func (o Options) kind() string {
+	if o.Root == "" {
+		return kindInstaller
+	}
+	return kindLive
+}
+
+func (o Options) label() string { return label(o.ID, o.kind()) }
 
 // Write makes the ISO dst.
 func Write(ctx context.Context, dst string, o Options) error {
@@ -85,7 +110,13 @@ func write(ctx context.Context, dst string, o Options) error {
 	// What xorriso is given has names of our choice: its own syntax would
 	// trip over some that a folder may have.
 	tree := filepath.Join(o.Work, "iso")
-	for name, src := range map[string]string{KernelPath: o.Kernel, InitrdPath: o.Initrd, RootPath: o.Root, corePath: o.GRUB.Core} {
+	files := map[string]string{KernelPath: o.Kernel, InitrdPath: o.Initrd, corePath: o.GRUB.Core}
+	if o.Root != "" {
+		files[RootPath] = o.Root
+	} else if err := writeFile(filepath.Join(tree, areaPath), make([]byte, images.InstallerAreaSize)); err != nil {
+		return err
+	}
+	for name, src := range files {
 		if err := link(filepath.Join(tree, name), src); err != nil {
 			return err
 		}
@@ -96,12 +127,13 @@ func write(ctx context.Context, dst string, o Options) error {
 	// From a CD, GRUB takes the ISO itself for the file system that it was
 	// started from, as long as it has this file.
 	var efi bytes.Buffer
-	if err := efiTemplate.Execute(&efi, Label(o.ID)); err != nil {
+	if err := efiTemplate.Execute(&efi, o.label()); err != nil {
 		return err
 	}
 	if err := writeFile(filepath.Join(tree, efiPath), efi.Bytes()); err != nil {
 		return err
 	}
+	// It also makes the work folder.
 	if err := link(filepath.Join(o.Work, mbrFile), o.GRUB.MBR); err != nil {
 		return err
 	}
@@ -152,21 +184,25 @@ func (o Options) args(dst string) []string {
 		"-no_rc", "-as", "mkisofs", "-quiet", "-o", dst,
 		"-iso-level", "3", "-R", "-follow-links",
 		"-uid", "0", "-gid", "0", "-dir-mode", "0555", "-file-mode", "0444",
-		"-V", Label(o.ID), "-no-pad",
+		"-V", o.label(), "-no-pad",
 		"--modification-date=" + o.Epoch.UTC().Format("20060102150405") + "00",
 		"--set_all_file_dates", "=" + strconv.FormatInt(o.Epoch.Unix(), 10),
 		// A disk: boot sector, GPT, and the FAT behind the ISO. Partition 1 is
 		// the ISO once more, for those who mount partitions only. Some BIOSes
 		// want an active entry.
 		"--grub2-mbr", mbrFile, "--mbr-force-bootable",
-		"-partition_offset", "16", "--gpt_disk_guid", disk.GUID(o.ID, "iso"),
+		"-partition_offset", "16", "--gpt_disk_guid", disk.GUID(o.ID, o.kind()),
 		"-append_partition", "2", disk.TypeESP, espFile, "-appended_part_as_gpt",
 		// A CD, for BIOS and for UEFI.
 		"-c", "/" + catalogPath,
 		"-b", "/" + corePath, "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", "--grub2-boot-info",
 		"-eltorito-alt-boot", "-e", "--interval:appended_partition_2:all::", "-no-emul-boot",
 	}
-	for i, name := range []string{corePath, ConfigPath, efiPath, KernelPath, InitrdPath, RootPath} {
+	last := RootPath
+	if o.Root == "" {
+		last = areaPath
+	}
+	for i, name := range []string{corePath, ConfigPath, efiPath, KernelPath, InitrdPath, last} {
 		args = append(args, "--sort-weight", strconv.Itoa(100-i), "/"+name)
 	}
 	return append(args, "iso")
@@ -184,7 +220,7 @@ func (o Options) writeESP(dst string, config []byte) error {
 		return err
 	}
 	return disk.FAT{
-		Label: "ESP", Serial: disk.Serial(o.ID, "iso"), Epoch: o.Epoch,
+		Label: "ESP", Serial: disk.Serial(o.ID, o.kind()), Epoch: o.Epoch,
 		Files: []disk.FATFile{
 			{Path: disk.BootPath, Content: program},
 			{Path: "/" + efiPath, Content: config},

@@ -69,21 +69,27 @@ func (v *verifier) pxe() {
 	}
 }
 
-// iso checks the live ISO.
-func (v *verifier) iso() {
-	const artifact = images.ISOFile
+// isos checks the live ISO and the installer.
+func (v *verifier) isos() {
+	label := iso.Label(v.m.ID)
+	v.iso(images.ISOFile, iso.Check, label, images.LiveCmdline(v.m.Root, "label:"+label, v.recipe.Spec.Kernel.Arguments))
+	label = iso.InstallerLabel(v.m.ID)
+	v.iso(images.InstallerFile, iso.CheckInstaller, label, images.InstallerCmdline(label))
+}
+
+func (v *verifier) iso(artifact string, check func(string) error, label, cmdline string) {
 	if !v.exists(artifact) {
 		return
 	}
-	v.now("ISO", artifact, func() error { return iso.Check(v.file(artifact)) })
+	v.now("ISO", artifact, func() error { return check(v.file(artifact)) })
 	v.now("ISO", artifact, func() error {
 		image, err := iso.Open(v.file(artifact))
 		if err != nil {
-			return errReported // Check said it
+			return errReported // check said it
 		}
 		v.opened = append(v.opened, image)
-		if want := iso.Label(v.m.ID); image.Label != want {
-			v.add(artifact, bakeAgain, "its label is %q, and the command line looks for %q", image.Label, want)
+		if image.Label != label {
+			v.add(artifact, bakeAgain, "its label is %q, and the command line looks for %q", image.Label, label)
 		}
 		for name, list := range map[string]*[]piece{iso.KernelPath: &v.kernels, iso.InitrdPath: &v.initrds, strings.TrimPrefix(images.MediumRoot, "/"): &v.roots} {
 			r, size, err := openAt(image, name)
@@ -95,7 +101,6 @@ func (v *verifier) iso() {
 			}
 			*list = append(*list, piece{artifact: artifact, what: "/" + name, r: r, size: size})
 		}
-		cmdline := images.LiveCmdline(v.m.Root, "label:"+iso.Label(v.m.ID), v.recipe.Spec.Kernel.Arguments)
 		return v.checkGRUB(image, iso.ConfigPath, artifact, cmdline, nil)
 	})
 }

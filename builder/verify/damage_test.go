@@ -92,6 +92,20 @@ func catalog(f folder) int64 {
 	return int64(binary.LittleEndian.Uint32(b[17*2048+0x47:])) * 2048
 }
 
+// area returns where the embed area of the installer is.
+func area(f folder) int64 {
+	image, err := iso.Open(f.path(images.InstallerFile))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer image.Close()
+	at, err := image.Area()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return at.Offset
+}
+
 // secondFAT returns where the second allocation table of the EFI system
 // partition is.
 func secondFAT(f folder) int64 {
@@ -108,6 +122,14 @@ func (f folder) truncate(name string, to int64) {
 	if err := os.Truncate(f.path(name), to); err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+func (f folder) read(name string) string {
+	b, err := os.ReadFile(f.path(name))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return string(b)
 }
 
 func (f folder) write(name, text string) {
@@ -271,18 +293,21 @@ func TestDamage(t *testing.T) {
 		{"the initramfs", func(f folder) { f.flip(images.InitrdFile, 3000) }, []string{
 			"disk.raw: the initramfs in the UKI is not pxe/initrd.img: they differ at byte 3000; copy the folder again, or bake again",
 			"disk.raw: the initramfs that GRUB loads is not pxe/initrd.img: they differ at byte 3000; copy the folder again, or bake again",
+			"installer.iso: /boot/initrd.img is not pxe/initrd.img: they differ at byte 3000; copy the folder again, or bake again",
 			"live.iso: /boot/initrd.img is not pxe/initrd.img: they differ at byte 3000; copy the folder again, or bake again",
 			"pxe/initrd.img: reading the initramfs: CRC check failed; copy the folder again, or bake again",
 		}},
 		{"the beginning of the initramfs", func(f folder) { f.flip(images.InitrdFile, 0) }, []string{
 			"disk.raw: the initramfs in the UKI is not pxe/initrd.img: they differ at byte 0; copy the folder again, or bake again",
 			"disk.raw: the initramfs that GRUB loads is not pxe/initrd.img: they differ at byte 0; copy the folder again, or bake again",
+			"installer.iso: /boot/initrd.img is not pxe/initrd.img: they differ at byte 0; copy the folder again, or bake again",
 			"live.iso: /boot/initrd.img is not pxe/initrd.img: they differ at byte 0; copy the folder again, or bake again",
 			"pxe/initrd.img: reading the initramfs: neither a cpio archive nor one compressed with zstd begins with cf3730373031; copy the folder again, or bake again",
 		}},
 		{"a kernel that is none", func(f folder) { f.write(images.KernelFile, strings.Repeat("x", 20_000)) }, []string{
 			"disk.raw: the kernel in the UKI is not pxe/vmlinuz: they differ at byte 0; copy the folder again, or bake again",
 			"disk.raw: the kernel that GRUB starts is not pxe/vmlinuz: they differ at byte 0; copy the folder again, or bake again",
+			"installer.iso: /boot/vmlinuz is not pxe/vmlinuz: they differ at byte 0; copy the folder again, or bake again",
 			"live.iso: /boot/vmlinuz is not pxe/vmlinuz: they differ at byte 0; copy the folder again, or bake again",
 			"pxe/vmlinuz: reading the kernel's header: it is no Linux kernel; copy the folder again, or bake again",
 		}},
@@ -344,6 +369,19 @@ func TestDamage(t *testing.T) {
 		{"an ISO that is none", func(f folder) { f.write(images.ISOFile, "x") }, []string{
 			"live.iso: opening the ISO: reading the volume descriptor: EOF; copy the folder again, or bake again",
 		}},
+		{"the installer's embed area", func(f folder) { f.flip(images.InstallerFile, area(f)+100) }, []string{
+			"installer.iso: checking the ISO: the embed area is not empty; copy the folder again, or bake again",
+		}},
+		{"the installer's label", func(f folder) {
+			f.flip(images.InstallerFile, f.find(images.InstallerFile, iso.InstallerLabel(verifytest.ImageID), 0)+9)
+		}, []string{
+			`installer.iso: its label is "K8SNODE-8\xc98B9570", and the command line looks for "K8SNODE-868B9570"; bake again`,
+		}},
+		{"a live ISO in the installer's place", func(f folder) { f.write(images.InstallerFile, f.read(images.ISOFile)) }, []string{
+			"installer.iso: GRUB's menu has the command line \"LIVE\", and it should be \"INSTALLER\"; bake again",
+			"installer.iso: checking the ISO: looking for the embed area: there is no /k8snode/area: it is not the ISO of an installer; copy the folder again, or bake again",
+			`installer.iso: its label is "K8SNODE-299AA5AF", and the command line looks for "K8SNODE-868B9570"; bake again`,
+		}},
 		{"an SBOM that is none", func(f folder) { f.write(images.SBOMFile, "{") }, []string{
 			"sbom.spdx.json: reading the SBOM: unexpected EOF; copy the folder again, or bake again",
 		}},
@@ -369,7 +407,7 @@ func TestDamage(t *testing.T) {
 			}
 		}, []string{
 			".DS_Store: it is not a part of the image; remove it: what is in the folder is published",
-			"SHA256SUMS: line 5 names link, which is not there; copy the folder again, or bake again",
+			"SHA256SUMS: line 6 names link, which is not there; copy the folder again, or bake again",
 			"link: it is not a regular file; copy the folder again, or bake again",
 			"pxe/user.ign: it is not a part of the image; remove it: what is in the folder is published",
 		}},
@@ -389,6 +427,9 @@ func TestDamage(t *testing.T) {
 			tc.damage(f)
 			f.sign()
 			got := findings(t, f.dir, options())
+			for i := range got {
+				got[i] = maskCmdline(got[i])
+			}
 			if diff := cmp.Diff(append([]string{}, tc.want...), got); diff != "" {
 				t.Errorf("findings (-want +got):\n%s", diff)
 			}

@@ -56,6 +56,8 @@ func outputs(o images.Output) []string {
 		return []string{images.KernelFile, images.InitrdFile, images.RootFile, images.IPXEFile}
 	case images.OutputISO:
 		return []string{images.ISOFile}
+	case images.OutputInstaller:
+		return []string{images.InstallerFile}
 	}
 	return nil
 }

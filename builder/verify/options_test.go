@@ -22,12 +22,12 @@ func TestGood(t *testing.T) {
 		change func(*verifytest.Parts)
 		files  int
 	}{
-		{"all outputs", func(*verifytest.Parts) {}, 11},
+		{"all outputs", func(*verifytest.Parts) {}, 12},
 		{"raw", func(p *verifytest.Parts) { p.Recipe.Spec.Outputs = []images.Output{images.OutputRaw} }, 4},
 		{"zstd", func(p *verifytest.Parts) { p.Recipe.Spec.Outputs = []images.Output{images.OutputZstd} }, 5},
 		{"iso", func(p *verifytest.Parts) { p.Recipe.Spec.Outputs = []images.Output{images.OutputISO} }, 4},
 		{"pxe", func(p *verifytest.Parts) { p.Recipe.Spec.Outputs = []images.Output{images.OutputPXE} }, 7},
-		{"4096-byte sectors", func(p *verifytest.Parts) { p.Recipe.Spec.Disk.SectorSize, p.Recipe.Spec.Disk.ESPMiB = 4096, 260 }, 11},
+		{"4096-byte sectors", func(p *verifytest.Parts) { p.Recipe.Spec.Disk.SectorSize, p.Recipe.Spec.Disk.ESPMiB = 4096, 260 }, 12},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -61,6 +61,17 @@ func TestGood(t *testing.T) {
 }
 
 // TestTheSame checks what the artifacts say of one another: each is good alone.
+// TestInstallerAlone: it takes its root from a server, so it has none to look at.
+func TestInstallerAlone(t *testing.T) {
+	t.Parallel()
+	p := verifytest.Default(os.Environ())
+	p.Recipe.Spec.Outputs = []images.Output{images.OutputInstaller}
+	r, err := verify.Verify(t.Context(), bake(t, p), options())
+	if err != nil || r.Err() != nil || r.Files != 4 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 func TestTheSame(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -79,6 +90,9 @@ func TestTheSame(t *testing.T) {
 		{"the ISO's command line", func(p *verifytest.Parts) { p.Cmdline = words("iso", "single") }, []string{
 			`live.iso: GRUB's menu has the command line "single", and it should be "LIVE"; bake again`,
 		}},
+		{"the installer's command line", func(p *verifytest.Parts) { p.Cmdline = words("installer", "single") }, []string{
+			`installer.iso: GRUB's menu has the command line "single", and it should be "INSTALLER"; bake again`,
+		}},
 		{"the UKI's os-release", func(p *verifytest.Parts) { p.Root["/usr/lib/os-release"] = verifytest.File("ID=other\n") }, []string{
 			"disk.raw: the UKI's section .osrel is not /usr/lib/os-release of the root; bake again",
 		}},
@@ -91,6 +105,7 @@ func TestTheSame(t *testing.T) {
 		}, []string{
 			"disk.blockmap.json: the manifest lists it, and the recipe does not have the output zstd; bake again",
 			"disk.raw.zst: the manifest lists it, and the recipe does not have the output zstd; bake again",
+			"installer.iso: the manifest lists it, and the recipe does not have the output installer; bake again",
 			"live.iso: the manifest lists it, and the recipe does not have the output iso; bake again",
 		}},
 		{"outputs that the manifest does not have", func(p *verifytest.Parts) {
@@ -107,6 +122,8 @@ func TestTheSame(t *testing.T) {
 			"disk.raw: the manifest does not list it, and the recipe has the output raw; bake again",
 			"disk.raw.zst: it is missing; copy the folder again, or bake again",
 			"disk.raw.zst: the manifest does not list it, and the recipe has the output zstd; bake again",
+			"installer.iso: it is missing; copy the folder again, or bake again",
+			"installer.iso: the manifest does not list it, and the recipe has the output installer; bake again",
 			"live.iso: it is missing; copy the folder again, or bake again",
 			"live.iso: the manifest does not list it, and the recipe has the output iso; bake again",
 		}},

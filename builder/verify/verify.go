@@ -133,7 +133,7 @@ func (v *verifier) all() error {
 	if err := v.disk(); err != nil {
 		return err
 	}
-	v.iso()
+	v.isos()
 	v.pxe()
 	v.root()
 	v.initramfs()

@@ -35,9 +35,13 @@ func options() verify.Options { return verify.Options{Env: os.Environ(), Now: ti
 var (
 	installed = regexp.MustCompile(`"root=/dev/mapper/root [^"]*k8snode\.root=partuuid:[^"]*"`)
 	live      = regexp.MustCompile(`"root=/dev/mapper/root [^"]*k8snode\.root=label:[^"]*"`)
+	installer = regexp.MustCompile(`"rd\.systemd\.unit=k8snode-install\.target [^"]*k8snode\.medium=[^"]*"`)
 )
 
 // maskCmdline shortens the right command lines.
 func maskCmdline(s string) string {
-	return live.ReplaceAllString(installed.ReplaceAllString(s, `"CMDLINE"`), `"LIVE"`)
+	for mask, words := range map[string]*regexp.Regexp{`"CMDLINE"`: installed, `"LIVE"`: live, `"INSTALLER"`: installer} {
+		s = words.ReplaceAllString(s, mask)
+	}
+	return s
 }

@@ -15,7 +15,7 @@ func K8snode() Rules {
 			{"builder/chroot", []string{"images", "builder/source", "builder/tree"}, "commands in an unpacked root, and what they changed"},
 			{"builder/container", []string{"images", "builder/source", "builder/tree", "builder/hosttool"}, "container archives from programs and packages"},
 			{"builder/disk", []string{"images"}, "bytes of a disk, for a layout"},
-			{"builder/iso", []string{"images", "builder/disk", "builder/source"}, "the live ISO"},
+			{"builder/iso", []string{"images", "builder/disk", "builder/source"}, "the live ISO, and that of the installer"},
 			{"builder/source", []string{"images"}, "inputs, by what the recipe says"},
 			{"builder/source/debtest", nil, "a Debian archive for tests"},
 			{"builder/source/releasetest", []string{"builder/source", "images"}, "upstream's release pages for tests"},
@@ -73,6 +73,8 @@ func K8snode() Rules {
 			{"agent/etcdbackup", []string{"agent/etcd", "agent/node"}, "saves snapshots"},
 			{"agent/etcdguard", []string{"agent/command", "internal/atomicfile", "agent/etcd", "agent/node"}, "decides how etcd starts"},
 			{"agent/install", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
+			{"agent/handover", []string{"agent/command", "agent/disk", "images", "provision/api"}, "starts the image on a disk, without the firmware's order"},
+			{"agent/medium", []string{"agent/client", "agent/command", "agent/retry", "images", "internal/embedarea", "provision/api"}, "decides what a machine does that was started from a medium"},
 			{"agent/node", nil, "a leaf: the file by which the boot side tells the agent who it is"},
 			{"agent/preload", []string{"internal/atomicfile", "agent/command", "agent/node", "agent/retry"}, "imports the container images of the node"},
 			{"agent/renew", []string{"agent/command", "agent/etcd", "agent/node", "agent/retry", "internal/atomicfile", "provision/api"}, "renews certificates"},
@@ -83,9 +85,10 @@ func K8snode() Rules {
 			}, "finds the config of a first boot on a disk or in the initramfs"},
 
 			// Where flows meet.
+			{"internal/embedarea", []string{"provision/api"}, "a form that operators write and the agent reads"},
 			{"internal/nodeconfig", []string{"images", "butane/...", "ignition/...", "provision/api"}, "the boot side put together, for whoever delivers or shows a config"},
 			{"internal/cli", []string{
-				"images", "operate", "operate/power", "operate/reimage", "operate/rollout", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
+				"images", "operate", "operate/power", "operate/reimage", "operate/rollout", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/embedarea", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
 			}, "the place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 

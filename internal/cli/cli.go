@@ -85,7 +85,7 @@ imaged again.
 	root.AddCommand(
 		newLock(env), newFetch(env), newPlan(env), newBake(env), newVerify(env), newBoot(env),
 		newInit(env), newSecrets(env), newValidate(env), newDiff(env), newRender(env), newServe(env),
-		newPublish(env), newImages(env), newArm(env), newDisarm(env), newHold(env), newRelease(env), newToken(env), newNodes(env), newNode(env), newReimage(env), newUpgrade(env), newPower(env), newDoctor(env), newKubeconfig(env),
+		newPublish(env), newImages(env), newISO(env), newArm(env), newDisarm(env), newHold(env), newRelease(env), newToken(env), newNodes(env), newNode(env), newReimage(env), newUpgrade(env), newPower(env), newDoctor(env), newKubeconfig(env),
 	)
 	// Cobra would add its own at the end, behind the checks.
 	root.SetHelpCommand(newHelp(root))

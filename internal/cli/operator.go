@@ -17,8 +17,8 @@ func newArm(env Env) *cobra.Command {
 		Use:   "arm NODE...",
 		Short: "Open an install window for nodes",
 		Long: `Open an install window: until it ends, a machine with the node's MAC address that
-boots from the network is erased and becomes the node. Outside of a window the
-server delivers nothing.
+boots from the network, or from the ISO of "k8snode iso", is erased and becomes the
+node. Outside of a window the server delivers nothing.
 
 With --keep-etcd the data of etcd stays on the disk of a control plane, whose member
 goes on with it; an install that cannot keep it writes nothing.`,

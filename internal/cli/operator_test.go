@@ -61,6 +61,10 @@ func (s *server) Hold(_ context.Context, name, why string) (admin.Node, error) {
 	return s.change(name, func(n *admin.Node) { n.Held, n.HeldFor = true, why })
 }
 
+func (*server) Seed(_ context.Context, name string) (admin.InstallSeed, error) {
+	return admin.InstallSeed{}, fmt.Errorf("making a seed of node %q: %w", name, store.ErrUnknownNode)
+}
+
 func (s *server) Release(_ context.Context, name string) (admin.Node, error) {
 	return s.change(name, func(n *admin.Node) { n.Held, n.HeldFor = false, "" })
 }

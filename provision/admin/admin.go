@@ -98,6 +98,22 @@ type Backend interface {
 	// it.
 	Hold(ctx context.Context, node, why string) (Node, error)
 	Release(ctx context.Context, node string) (Node, error)
+	// Seed mints the install token for a medium. It wraps [store.ErrClosed] when
+	// nothing is to be installed on the node now.
+	Seed(ctx context.Context, node string) (InstallSeed, error)
+}
+
+// An InstallSeed is what a medium needs to install one node without asking what it
+// is for. Token is a secret until Until, the end of the node's window.
+type InstallSeed struct {
+	Node   string    `json:"node"`
+	Server string    `json:"server"`
+	CA     string    `json:"ca"`
+	Token  string    `json:"token"`
+	Until  time.Time `json:"until"`
+	// MACs are the interfaces of the node's machine, the one that it boots from
+	// first.
+	MACs []string `json:"macs"`
 }
 
 // ArmOptions say what an install window is opened for.
@@ -148,6 +164,7 @@ func sentinels() []sentinel {
 	return []sentinel{
 		{"unknown-node", http.StatusNotFound, store.ErrUnknownNode},
 		{"impossible-window", http.StatusBadRequest, store.ErrWindow},
+		{"closed", http.StatusConflict, store.ErrClosed},
 		{"unknown-image", http.StatusNotFound, library.ErrUnknown},
 		{"no-active-image", http.StatusConflict, library.ErrNoCurrent},
 		{"active-image", http.StatusConflict, library.ErrCurrent},

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,16 @@ func (b *backend) Release(_ context.Context, name string) (admin.Node, error) {
 	}
 	b.node.Held, b.node.HeldFor = false, ""
 	return b.node, nil
+}
+
+func (b *backend) Seed(_ context.Context, name string) (admin.InstallSeed, error) {
+	switch {
+	case name != b.node.Name:
+		return admin.InstallSeed{}, fmt.Errorf("making a seed of node %q: %w", name, store.ErrUnknownNode)
+	case !b.node.Open:
+		return admin.InstallSeed{}, fmt.Errorf("issuing a seed of node %q: %w: no install window is open", name, store.ErrClosed)
+	}
+	return admin.InstallSeed{Node: name, Token: name + ".secret", MACs: []string{"52:54:00:00:00:01"}, Until: b.node.WindowEnd}, nil
 }
 
 func start(t *testing.T, b admin.Backend) string {
@@ -253,4 +264,25 @@ func TestListen(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantErr("folder is a link", fmt.Sprintf("%q is not a folder", dir))
+}
+
+func TestSeed(t *testing.T) {
+	b := &backend{node: admin.Node{Name: "a"}}
+	client := admin.NewClient(start(t, b))
+	if _, err := client.Seed(t.Context(), "none"); !errors.Is(err, store.ErrUnknownNode) {
+		t.Errorf("an unknown node: %v", err)
+	}
+	if _, err := client.Seed(t.Context(), "a"); !errors.Is(err, store.ErrClosed) || err.Error() != `issuing a seed of node "a": nothing is to be installed: no install window is open` {
+		t.Errorf("a closed window: %v", err)
+	}
+	if _, err := client.Arm(t.Context(), "a", admin.ArmOptions{For: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	want, err := b.Seed(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := client.Seed(t.Context(), "a"); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
 }

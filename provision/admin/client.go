@@ -118,6 +118,13 @@ func (c *Client) Release(ctx context.Context, node string) (Node, error) {
 	return n, err
 }
 
+// Seed mints the install token for a medium.
+func (c *Client) Seed(ctx context.Context, node string) (InstallSeed, error) {
+	var s InstallSeed
+	err := c.do(ctx, http.MethodPost, "/nodes/"+url.PathEscape(node)+"/seed", nil, &s)
+	return s, err
+}
+
 func (c *Client) do(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
 	if in != nil {

@@ -42,6 +42,11 @@ func (c *checker) Arm(_ context.Context, node string, opts admin.ArmOptions) (ad
 	return admin.Node{Name: node}, nil
 }
 
+func (c *checker) Seed(_ context.Context, node string) (admin.InstallSeed, error) {
+	c.called(node)
+	return admin.InstallSeed{}, nil
+}
+
 func (c *checker) Hold(_ context.Context, node, why string) (admin.Node, error) {
 	c.called(node)
 	if why == "" || len(why) > 200 || strings.ContainsFunc(why, func(r rune) bool { return !unicode.IsPrint(r) }) {
@@ -72,6 +77,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add("POST", "/nodes/a/arm", "", `{"for":"1h"}`)
 	f.Add("POST", "/nodes/a/arm", "", `{"for":"1h","image":"0123","keepEtcd":true,"transaction":"reimage","check":true}`)
 	f.Add("POST", "/nodes/a/arm", "", `{"for":"1h"} {"for":"2h"}`)
+	f.Add("POST", "/nodes/a/seed", "", "")
 	f.Add("POST", "/nodes/a/hold", "", `{"why":"a disk is on its way"}`)
 	f.Add("POST", "/nodes/a/hold", "", `{"why":"\u001b[2J"}`)
 	f.Add("PATCH", "/images/a/files/disk.raw.zst", "9223372036854775807", "bytes")

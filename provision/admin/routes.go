@@ -74,6 +74,14 @@ func nodeRoutes(b Backend) []route {
 			},
 		},
 		{
+			pattern: "POST /nodes/{name}/seed", name: "seed", does: "Mint the install token for a medium; the one before is worth nothing then",
+			result: InstallSeed{}, fails: []string{"unknown-node", "closed"},
+			serve: func(w http.ResponseWriter, r *http.Request) {
+				seed, err := b.Seed(r.Context(), r.PathValue("name"))
+				answer(w, seed, err)
+			},
+		},
+		{
 			pattern: "POST /nodes/{name}/release", name: "release", does: "Let a held node install again", result: Node{}, fails: []string{"unknown-node", "impossible-window"},
 			serve: onNode(func(ctx context.Context, name string) (Node, error) { return b.Release(ctx, name) }),
 		},

@@ -6,7 +6,9 @@
 // time with another bearer token, never with one in a URL:
 //
 //  1. The initramfs finds a [Seed] (the server's address, its authority and
-//     an install token) and fetches an [InstallPlan] from [PathInstall].
+//     an install token) and fetches an [InstallPlan] from [PathInstall]. One that
+//     was started from a medium without a token asks [PathBoot] what to do, and
+//     fetches its seed from [PathSeed].
 //  2. Ignition, on the first boot from disk, fetches the node's config from
 //     [PathConfig] with the token of the stub; it is delivered once.
 //  3. The installed node reports to [PathReport] with the token of its config.
@@ -22,7 +24,48 @@ const (
 	PathConfig  = "/v1/config"
 	PathReport  = "/v1/report"
 	PathRenew   = "/v1/renew"
+	// PathBoot and PathSeed are for an installer that was started from a medium:
+	// what the machine shall do, and the token for it. Both take what the machine
+	// says of itself in the query, by the keys below, and no token.
+	PathBoot = "/v1/boot"
+	PathSeed = "/v1/seed"
 )
+
+// Keys of the query by which a machine says what it is. KeyMAC is there once for
+// each interface.
+const (
+	KeyMAC          = "mac"
+	KeyUUID         = "uuid"
+	KeySerial       = "serial"
+	KeyManufacturer = "manufacturer"
+	KeyProduct      = "product"
+)
+
+// Action is what a machine shall do now.
+type Action string
+
+// The actions.
+const (
+	// ActionInstall: fetch a seed, and install.
+	ActionInstall Action = "install"
+	// ActionLocal: there is nothing to install; start the disk.
+	ActionLocal Action = "local"
+	// ActionWait: ask again, until an operator has done something.
+	ActionWait Action = "wait"
+)
+
+// BootAnswer says what a machine shall do.
+type BootAnswer struct {
+	// Node is empty for a machine that is in no document.
+	Node   string `json:"node,omitempty"`
+	Action Action `json:"action"`
+	// Reason says why, and Remedy what an operator may do about it; both are for
+	// people. ActionInstall has none.
+	Reason string `json:"reason,omitempty"`
+	Remedy string `json:"remedy,omitempty"`
+	// Disk is that of the node.
+	Disk DiskSelection `json:"disk,omitzero"`
+}
 
 // SeedPath is where the initramfs finds the Seed of a network boot; the file
 // has mode 0600. The server delivers it as a cpio archive that the boot

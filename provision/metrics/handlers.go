@@ -50,6 +50,10 @@ func (m *Metrics) Machine(h http.Handler) http.Handler {
 			return "report"
 		case api.PathRenew:
 			return "renew"
+		case api.PathBoot:
+			return "boot"
+		case api.PathSeed:
+			return "seed"
 		}
 		return other
 	})

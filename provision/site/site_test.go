@@ -65,6 +65,10 @@ func (b *backend) Hold(_ context.Context, name, why string) (admin.Node, error) 
 	return b.change(name, func(n *admin.Node) { n.Held, n.HeldFor = true, why })
 }
 
+func (*backend) Seed(_ context.Context, name string) (admin.InstallSeed, error) {
+	return admin.InstallSeed{}, fmt.Errorf("making a seed of node %q: %w", name, store.ErrUnknownNode)
+}
+
 func (b *backend) Release(_ context.Context, name string) (admin.Node, error) {
 	return b.change(name, func(n *admin.Node) { n.Held = false })
 }

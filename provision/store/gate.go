@@ -200,6 +200,30 @@ func (g *Gate) Seed(ctx context.Context, node, machine string, from netip.Addr) 
 	return token, nil
 }
 
+// ErrClosed is wrapped by the error of an Issue for a node that is not to be
+// installed now.
+var ErrClosed = errors.New("nothing is to be installed")
+
+// Issue mints an install token that an operator carries to the machine, and revokes
+// the one before. It ends with the window.
+func (g *Gate) Issue(ctx context.Context, node string) (token string, until time.Time, err error) {
+	if token, err = newToken(g.opts.Rand, node); err != nil {
+		return "", time.Time{}, err
+	}
+	now := g.opts.Now()
+	n, err := g.store.Update(ctx, node, func(n *Node) error {
+		if ok, reason := n.Installable(now); !ok {
+			return fmt.Errorf("%w: %s", ErrClosed, reason)
+		}
+		n.Install = credential(token, n.Window.InstallID, n.Window.Until)
+		return nil
+	})
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("issuing a seed of node %q: %w", node, err)
+	}
+	return token, n.Window.Until, nil
+}
+
 // same reports whether two machines share what identifies them. Of a machine
 // that named nothing nothing can be told.
 func same(a, b string) bool {

@@ -369,3 +369,34 @@ func TestHoldAndRelease(t *testing.T) {
 		t.Errorf("releasing an unknown node: %v", err)
 	}
 }
+
+func TestIssue(t *testing.T) {
+	f := newFixture(t)
+	ctx := context.Background()
+	if _, _, err := f.Issue(ctx, "a"); !errors.Is(err, store.ErrClosed) ||
+		err.Error() != `issuing a seed of node "a": nothing is to be installed: no install window is open` {
+		t.Errorf("a closed window: %v", err)
+	}
+	if _, _, err := f.Issue(ctx, "none"); !errors.Is(err, store.ErrUnknownNode) {
+		t.Errorf("an unknown node: %v", err)
+	}
+	f.arm()
+	// One token at a time, whoever has it.
+	fetched := f.seed()
+	first, until, err := f.Issue(ctx, "a")
+	if n := f.node(); err != nil || until != n.Window.Until || n.Refused != 0 {
+		t.Fatalf("until %s, %v, %+v", until, err, n)
+	}
+	_, _, err = f.Plan(ctx, fetched, here)
+	f.wantRefused(err, "the install token is not valid")
+	second, _, err := f.Issue(ctx, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = f.Plan(ctx, first, here)
+	f.wantRefused(err, "the install token is not valid")
+	f.plan(second)
+	f.now = until
+	_, _, err = f.Plan(ctx, second, here)
+	f.wantRefused(err, "the install token is not valid")
+}

@@ -97,6 +97,10 @@ func (b *backend) Disarm(_ context.Context, name string) (admin.Node, error) {
 	return b.change(name, func(n *admin.Node) { n.Phase, n.Open, n.Held = api.PhaseRegistered, false, false })
 }
 
+func (*backend) Seed(_ context.Context, name string) (admin.InstallSeed, error) {
+	return admin.InstallSeed{}, fmt.Errorf("making a seed of node %q: %w", name, store.ErrUnknownNode)
+}
+
 func (b *backend) Release(_ context.Context, name string) (admin.Node, error) {
 	return b.change(name, func(n *admin.Node) { n.Held = false })
 }

@@ -189,24 +189,27 @@ func (b *baker) json(name string, v any) {
 
 func (b *baker) iso() {
 	mbr, core := grub()
-	work := filepath.Join(b.work, "iso")
-	b.check(os.MkdirAll(work, 0o755))
-	b.check(iso.Write(b.ctx, b.out(images.ISOFile), iso.Options{
-		ID: ImageID, Epoch: Epoch(), Kernel: b.out(images.KernelFile), Initrd: b.out(images.InitrdFile), Root: b.out(images.RootFile),
+	o := iso.Options{
+		ID: ImageID, Epoch: Epoch(), Kernel: b.out(images.KernelFile), Initrd: b.out(images.InitrdFile),
 		GRUB: iso.GRUB{
 			MBR: b.write(filepath.Join(b.work, "mbr"), mbr), Core: b.write(filepath.Join(b.work, "core"), core),
 			EFI: b.write(filepath.Join(b.work, "efi"), Stub(10)),
 		},
-		Cmdline: b.Cmdline("iso", images.LiveCmdline(b.m.Root, "label:"+iso.Label(ImageID), b.Recipe.Spec.Kernel.Arguments)),
-		Work:    work, Env: b.Env,
-	}))
+		Work: filepath.Join(b.work, "installer"), Env: b.Env,
+		Cmdline: b.Cmdline("installer", images.InstallerCmdline(iso.InstallerLabel(ImageID))),
+	}
+	b.check(iso.Write(b.ctx, b.out(images.InstallerFile), o))
+	o.Root, o.Work = b.out(images.RootFile), filepath.Join(b.work, "iso")
+	o.Cmdline = b.Cmdline("iso", images.LiveCmdline(b.m.Root, "label:"+iso.Label(ImageID), b.Recipe.Spec.Kernel.Arguments))
+	b.check(iso.Write(b.ctx, b.out(images.ISOFile), o))
 }
 
 // sums drops what is no output, and writes the lists.
 func (b *baker) sums() {
 	outputs := map[string]images.Output{
 		images.RawFile: images.OutputRaw, images.DiskFile: images.OutputZstd, images.BlockMapFile: images.OutputZstd, images.ISOFile: images.OutputISO,
-		images.KernelFile: images.OutputPXE, images.InitrdFile: images.OutputPXE, images.RootFile: images.OutputPXE, images.IPXEFile: images.OutputPXE,
+		images.InstallerFile: images.OutputInstaller,
+		images.KernelFile:    images.OutputPXE, images.InitrdFile: images.OutputPXE, images.RootFile: images.OutputPXE, images.IPXEFile: images.OutputPXE,
 	}
 	for _, name := range slices.Sorted(maps.Keys(outputs)) {
 		if want := b.Recipe.Spec.Outputs; len(want) > 0 && !slices.Contains(want, outputs[name]) {

@@ -237,7 +237,7 @@ func TestValidate(t *testing.T) {
     "spec.disk.nothing"      = "1"
     "spec.disk.compressionLevel" = "3"
   }`, []string{
-			`outputs[1]: there is no output "vmdk": use raw, zstd, pxe, iso`,
+			`outputs[1]: there is no output "vmdk": use raw, zstd, pxe, iso, installer`,
 			`outputs[2]: "raw" is there twice`,
 			"compression_level: 30 is not a level of zstd: use 1 to 22",
 			"jobs: -1 makes no sense",

@@ -19,6 +19,8 @@ installkernel() {
     instmods loop dm_mod dm_verity sr_mod sd_mod usb-storage uas
     # Configs from QEMU.
     instmods qemu_fw_cfg
+    # What the firmware starts next, for an installer on a medium that stays there.
+    instmods efivarfs
 }
 
 # shellcheck disable=SC2154 # moddir, initdir and systemdsystemunitdir are dracut's

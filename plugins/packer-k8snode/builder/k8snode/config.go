@@ -29,7 +29,8 @@ type Config struct {
 	// `{ "spec.disk.rootMiB" = "3072" }`. A value is YAML: lists and maps are
 	// written `[a, b]` and `{a: 1}`.
 	Set map[string]string `mapstructure:"set"`
-	// What to make of the image: `raw`, `zstd`, `pxe`, `iso`. Defaults to what
+	// What to make of the image: `raw`, `zstd`, `pxe`, `iso`,
+	// `installer`. Defaults to what
 	// the recipe says, which is everything unless it says otherwise. It is the
 	// same as an override of `spec.outputs`.
 	Outputs []string `mapstructure:"outputs"`

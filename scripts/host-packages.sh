@@ -35,6 +35,7 @@ test=(
 	iproute2
 	ipmitool
 	libc6-dev
+	minisign
 	openipmi
 	ovmf
 	qemu-system-x86

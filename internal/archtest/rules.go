@@ -10,7 +10,8 @@ func K8snode() Rules {
 			{"provision/api", nil, "a leaf: the agent and the clients import it without the server"},
 
 			// Bake.
-			{"images", []string{"internal/report", "internal/strictyaml"}, "what an image is, not how it is made"},
+			{"images", []string{"images/signature", "internal/report", "internal/strictyaml"}, "what an image is, not how it is made"},
+			{"images/signature", nil, "a leaf: keys, signatures and bytes"},
 			{"builder", []string{"images", "builder/...", "internal/atomicfile", "internal/report"}, "puts the steps of a bake together"},
 			{"builder/chroot", []string{"images", "builder/source", "builder/tree"}, "commands in an unpacked root, and what they changed"},
 			{"builder/container", []string{"images", "builder/source", "builder/tree", "builder/hosttool"}, "container archives from programs and packages"},
@@ -26,7 +27,7 @@ func K8snode() Rules {
 			{"builder/squashfs", []string{"builder/tree"}, "a file system in layers, each compressed once"},
 			{"builder/uki", []string{"images", "builder/hosttool"}, "a kernel with its arguments in one EFI program"},
 			{"builder/sbom", []string{"images", "builder/source"}, "lists what a lock pins"},
-			{"builder/verify", []string{"images", "builder/disk", "builder/iso", "builder/sbom", "builder/source", "builder/uki"}, "reopens an image and trusts nobody who made it"},
+			{"builder/verify", []string{"images", "images/signature", "builder/disk", "builder/iso", "builder/sbom", "builder/source", "builder/uki"}, "reopens an image and trusts nobody who made it"},
 			{"builder/verify/verifytest", []string{"images", "builder/..."}, "small images for tests, made by what makes large ones"},
 
 			// Boot.
@@ -142,7 +143,7 @@ func K8snode() Rules {
 var areas = []Area{
 	{
 		Name:     "bake",
-		Packages: []string{"images", "builder/...", "plugins/packer-k8snode/builder/..."},
+		Packages: []string{"images/...", "builder/...", "plugins/packer-k8snode/builder/..."},
 		Never:    []string{"butane/...", "ignition/...", "agent/...", "provision/...", "internal/cli", "cmd/..."},
 		Except:   []string{"provision/api"},
 		Why:      "an image holds no identity: the same bytes boot anywhere",
@@ -181,6 +182,7 @@ var owners = []Owner{
 	{"k8s.io/kubectl", []string{"operate/kube"}, "draining is kubectl's own"},
 	{"go.etcd.io/etcd", []string{"agent/etcd", "provision/store/etcdstore"}, "what nodes ask etcd is listed in one place; the server keeps its state behind the store"},
 	{"go.uber.org/zap", []string{"agent/etcd", "provision/store/etcdstore"}, "etcd's client wants its logger; everybody else has slog"},
+	{"aead.dev/minisign", []string{"images/signature"}, "who vouches for an image is checked in one place"},
 	{"filippo.io/age", []string{"butane/pki"}, "secrets are opened in one place"},
 	{"github.com/google/go-containerregistry", []string{"builder/container"}, "containers are made in one place"},
 	{"github.com/spf13/cobra", []string{"internal/cli/..."}, "a library has no flags"},

@@ -233,12 +233,20 @@ type Block struct {
 
 // OpenManifest reads the manifest of a baked image, dir.
 func OpenManifest(dir string) (Manifest, error) {
+	m, _, err := ReadManifest(dir)
+	return m, err
+}
+
+// ReadManifest is OpenManifest for who needs the manifest's text as well, of
+// which a signature is.
+func ReadManifest(dir string) (m Manifest, text []byte, err error) {
 	path := filepath.Join(dir, ManifestFile)
-	b, err := os.ReadFile(path)
+	text, err = os.ReadFile(path)
 	if err != nil {
-		return Manifest{}, fmt.Errorf("reading the image: %w; bake one with \"k8snode bake\"", err)
+		return Manifest{}, nil, fmt.Errorf("reading the image: %w; bake one with \"k8snode bake\"", err)
 	}
-	return ParseManifest(path, b)
+	m, err = ParseManifest(path, text)
+	return m, text, err
 }
 
 // OpenSignature reads the signature of the manifest in dir, nil when there is

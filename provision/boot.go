@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/inventory"
-	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
 
@@ -115,8 +113,10 @@ func (s *Server) serveScript(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ok, reason := n.Installable(s.opts.Now())
-	if ok && s.gone(n) {
-		ok, reason = false, imageGone
+	if ok {
+		if why := s.lacks(n); why != "" {
+			ok, reason = false, why
+		}
 	}
 	var body []byte
 	switch {
@@ -154,10 +154,13 @@ func (s *Server) recognise(w http.ResponseWriter, r *http.Request) (inventory.Ma
 	return inventory.Machine{}, false
 }
 
-// gone reports whether the image of a node's install is no longer there.
-func (s *Server) gone(n store.Node) bool {
-	_, err := s.opts.Images.Image(n.Window.Image)
-	return errors.Is(err, library.ErrUnknown)
+// lacks says why the image of a node's install is none any more, or nothing.
+func (s *Server) lacks(n store.Node) (reason string) {
+	_, reason, err := s.usable(n.Window.Image)
+	if reason != "" {
+		s.log.Warn("image not installed", "node", n.Name, "error", err)
+	}
+	return reason
 }
 
 func (s *Server) sendScript(w http.ResponseWriter, body []byte, err error) {

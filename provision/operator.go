@@ -91,7 +91,7 @@ func (s *Server) installable() (library.Image, error) {
 	if err != nil {
 		return library.Image{}, err
 	}
-	return image, s.opts.accept(image.Manifest)
+	return image, s.opts.accept(image)
 }
 
 // Disarm closes the window of a node.

@@ -42,16 +42,16 @@ func K8snode() Rules {
 
 			// Provision.
 			{"provision", []string{
-				"images", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/inventory", "provision/library", "provision/netboot", "provision/store", "provision/throttle",
+				"images", "images/signature", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/inventory", "provision/library", "provision/netboot", "provision/store", "provision/throttle",
 			}, "serves what it is given: rendering and baking are somebody else's"},
 			{"provision/access", []string{"internal/report", "provision/throttle"}, "who may do what, whatever that is"},
-			{"provision/admin", []string{"provision/api", "provision/library", "provision/store"}, "the operator's side of the server"},
+			{"provision/admin", []string{"images", "provision/api", "provision/library", "provision/store"}, "the operator's side of the server"},
 			{"provision/audit", []string{"provision/api"}, "a log of deliveries"},
 			{"provision/cpio", nil, "one file format"},
 			{"provision/inventory", []string{"provision/api"}, "which machine is which, by what they say"},
-			{"provision/library", []string{"images", "internal/atomicfile"}, "images in a folder, whoever serves them"},
+			{"provision/library", []string{"images", "images/signature", "internal/atomicfile"}, "images in a folder, whoever serves them"},
 			{"provision/metrics", []string{"provision/admin", "provision/api", "provision/audit"}, "counts what operators see, changes nothing"},
-			{"provision/publish", []string{"images", "provision/library"}, "sends an image, to a server or into a folder"},
+			{"provision/publish", []string{"images", "images/signature", "provision/library"}, "sends an image, to a server or into a folder"},
 			{"provision/netboot", []string{"provision/api"}, "DHCP and TFTP know no nodes"},
 			{"provision/store", []string{"provision/api"}, "state, by the words of the API"},
 			{"provision/store/boltstore", []string{"provision/api", "provision/store"}, "a store in a file"},
@@ -73,7 +73,7 @@ func K8snode() Rules {
 			{"agent/etcd", nil, "speaks to etcd, decides nothing"},
 			{"agent/etcdbackup", []string{"agent/etcd", "agent/node"}, "saves snapshots"},
 			{"agent/etcdguard", []string{"agent/command", "internal/atomicfile", "agent/etcd", "agent/node"}, "decides how etcd starts"},
-			{"agent/install", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
+			{"agent/install", []string{"agent/...", "images", "images/signature", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
 			{"agent/node", nil, "a leaf: the file by which the boot side tells the agent who it is"},
 			{"agent/preload", []string{"internal/atomicfile", "agent/command", "agent/node", "agent/retry"}, "imports the container images of the node"},
 			{"agent/renew", []string{"agent/command", "agent/etcd", "agent/node", "agent/retry", "internal/atomicfile", "provision/api"}, "renews certificates"},
@@ -86,7 +86,7 @@ func K8snode() Rules {
 			// Where flows meet.
 			{"internal/nodeconfig", []string{"images", "butane/...", "ignition/...", "provision/api"}, "the boot side put together, for whoever delivers or shows a config"},
 			{"internal/cli", []string{
-				"images", "operate", "operate/power", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
+				"images", "images/signature", "operate", "operate/power", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
 			}, "the place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 

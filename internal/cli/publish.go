@@ -60,7 +60,7 @@ type publishTo struct {
 
 func (to publishTo) open() (publish.Target, error) {
 	if to.folder != "" {
-		return library.Open(to.folder)
+		return library.Open(to.folder, library.Options{})
 	}
 	return to.server.open()
 }

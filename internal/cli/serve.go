@@ -149,12 +149,12 @@ const (
 // library is what the flags name: many images, or one.
 func (f serveFlags) library() (*library.Library, error) {
 	if f.images != "" {
-		return library.Open(f.images)
+		return library.Open(f.images, library.Options{})
 	}
 	if f.image == "" {
 		f.image = filepath.Join("out", "node")
 	}
-	return library.Single(f.image)
+	return library.Single(f.image, library.Options{})
 }
 
 // Values of --dhcp.

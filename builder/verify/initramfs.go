@@ -60,8 +60,6 @@ const (
 	agentPath    = "usr/bin/k8snode-agent"
 )
 
-var imageKeysPath = strings.TrimPrefix(images.ImageKeysPath, "/")
-
 func (c initramfsCheck) entry(name string, content io.Reader) error {
 	name = usrMerged(name)
 	switch {
@@ -70,8 +68,8 @@ func (c initramfsCheck) entry(name string, content io.Reader) error {
 	case name == agentPath:
 		c.found[name] = true
 		return c.agent(content)
-	case name == imageKeysPath:
-		c.found[name] = true
+	case "/"+name == images.ImageKeysPath:
+		c.found[images.ImageKeysPath] = true
 		return c.imageKeys(content)
 	case strings.HasPrefix(name, "usr/lib/modules/"):
 		release, rest, _ := strings.Cut(strings.TrimPrefix(name, "usr/lib/modules/"), "/")
@@ -117,7 +115,7 @@ func (c initramfsCheck) imageKeys(content io.Reader) error {
 }
 
 func (c initramfsCheck) missing() {
-	if len(c.v.recipe.Spec.ImageKeys) > 0 && !c.found[imageKeysPath] {
+	if len(c.v.recipe.Spec.ImageKeys) > 0 && !c.found[images.ImageKeysPath] {
 		c.v.add(c.p.artifact, bakeAgain, "%s has no %s: its installer would take unsigned images", c.subject(), images.ImageKeysPath)
 	}
 	for _, name := range []string{ignitionPath, agentPath, "usr/lib/modules/" + c.v.m.Kernel + "/modules.dep"} {

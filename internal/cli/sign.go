@@ -89,7 +89,7 @@ only images that are signed.
 Keys are those of "k8snode keygen" or of minisign, which can check the signature:
 minisign -Vm OUT/manifest.json -p FILE.pub`,
 		Example: `  k8snode sign out/node --key image.key`,
-		Args: func(cmd *cobra.Command, args []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return fmt.Errorf("want one folder, got %s", strings.Join(args, " "))
 			}

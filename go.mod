@@ -3,6 +3,7 @@ module github.com/k8snode/k8snode
 go 1.26.0
 
 require (
+	aead.dev/minisign v0.3.0
 	filippo.io/age v1.3.2
 	github.com/coreos/butane v0.29.0
 	github.com/coreos/go-semver v0.3.1

@@ -168,7 +168,7 @@ func (b *build) container(ctx context.Context, c images.Container, program, work
 func (b *build) boot(ctx context.Context, p pieces) (source.Outputs, error) {
 	return b.cached(stepBoot, func(work string) (map[string]string, error) {
 		o := rootfs.InitramfsOptions{
-			Base: p.base, Ignition: p.programs[ignitionProgram], Agent: b.o.Agent,
+			Base: p.base, Ignition: p.programs[ignitionProgram], Agent: b.o.Agent, ImageKeys: b.plan.Recipe.Spec.ImageKeys,
 			Epoch: b.plan.Recipe.Spec.Epoch, Work: work, Env: b.o.Env,
 		}
 		if p.provisioned != nil {

@@ -123,7 +123,7 @@ func NewPlan(r images.Recipe, dir fs.FS, lock Lock, host Host) (Plan, error) {
 	if err := p.containers(dir); err != nil {
 		return Plan{}, fmt.Errorf("planning %s: %w", r.Metadata.Name, err)
 	}
-	p.step(stepBoot, p.steps[stepBase], p.steps[ignition.step], host.AgentSHA256, rootfs.BootDigest(), epoch)
+	p.step(stepBoot, p.steps[stepBase], p.steps[ignition.step], host.AgentSHA256, rootfs.BootDigest(), epoch, spec.ImageKeys)
 
 	p.layerSteps()
 	p.ID = source.SumJSON([]any{

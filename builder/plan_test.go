@@ -104,6 +104,9 @@ func TestPlanInvalidation(t *testing.T) {
 		{"the agent", func(_ *images.Recipe, _ *builder.Lock, h *builder.Host, _ *fs.FS) {
 			h.AgentSHA256 = strings.Repeat("4", 64)
 		}, []string{"boot"}},
+		{"a key of images", func(r *images.Recipe, _ *builder.Lock, _ *builder.Host, _ *fs.FS) {
+			r.Spec.ImageKeys = []string{"a key"}
+		}, []string{"boot"}},
 		{"a package", func(_ *images.Recipe, l *builder.Lock, _ *builder.Host, _ *fs.FS) {
 			l.Root = []source.Deb{{Package: "systemd", Version: "258", SHA256: strings.Repeat("5", 64)}}
 		}, []string{"base", "boot", "layer base"}},

@@ -2,19 +2,31 @@ package images
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/k8snode/k8snode/images/signature"
 )
 
 // ManifestKind identifies the manifest of a baked image.
 const ManifestKind = "ImageManifest"
 
+// MaxManifest bounds a manifest in bytes.
+const MaxManifest = 16 << 20
+
 // Names of the files in an output folder.
 const (
 	ManifestFile = "manifest.json"
-	SBOMFile     = "sbom.spdx.json"
-	// SumsFile has the form of sha256sum(1) and names every other file.
+	// SignatureFile is there when somebody signed the manifest: see package
+	// signature.
+	SignatureFile = ManifestFile + signature.Suffix
+	SBOMFile      = "sbom.spdx.json"
+	// SumsFile has the form of sha256sum(1) and names every other file, but the
+	// signature.
 	SumsFile     = "SHA256SUMS"
 	RawFile      = "disk.raw"
 	DiskFile     = "disk.raw.zst"
@@ -223,12 +235,39 @@ type Block struct {
 
 // OpenManifest reads the manifest of a baked image, dir.
 func OpenManifest(dir string) (Manifest, error) {
+	m, _, err := ReadManifest(dir)
+	return m, err
+}
+
+// ReadManifest is OpenManifest for who needs the manifest's text as well, of
+// which a signature is.
+func ReadManifest(dir string) (m Manifest, text []byte, err error) {
 	path := filepath.Join(dir, ManifestFile)
-	b, err := os.ReadFile(path)
+	text, err = os.ReadFile(path)
 	if err != nil {
-		return Manifest{}, fmt.Errorf("reading the image: %w; bake one with \"k8snode bake\"", err)
+		return Manifest{}, nil, fmt.Errorf("reading the image: %w; bake one with \"k8snode bake\"", err)
 	}
-	return ParseManifest(path, b)
+	m, err = ParseManifest(path, text)
+	return m, text, err
+}
+
+// OpenSignature reads the signature of the manifest in dir, nil when there is
+// none. It checks nothing.
+func OpenSignature(dir string) ([]byte, error) {
+	f, err := os.Open(filepath.Join(dir, SignatureFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the signature of the image: %w", err)
+	}
+	defer f.Close()
+	// One byte more, so that what is too long shows.
+	b, err := io.ReadAll(io.LimitReader(f, signature.MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the signature of the image: %w", err)
+	}
+	return b, nil
 }
 
 // ParseManifest reads a manifest; name is that of its file, for messages.

@@ -65,6 +65,10 @@ type Spec struct {
 	Files []File `yaml:"files" json:"files"`
 	// Users are system users.
 	Users []User `yaml:"users" json:"users"`
+	// ImageKeys are public keys of minisign, one line of base64 each. When there
+	// are any, the installer in this image writes no image that none of them
+	// signed, whatever the server says.
+	ImageKeys []string `yaml:"imageKeys" json:"imageKeys,omitempty"`
 	// Disk is the layout of the raw image.
 	Disk Disk `yaml:"disk" json:"disk"`
 	// Outputs are what a bake makes, all of them by default: raw, zstd, pxe,

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/k8snode/k8snode/images/signature"
 	"github.com/k8snode/k8snode/internal/report"
 )
 
@@ -30,6 +31,7 @@ func (r Recipe) Validate() report.Problems {
 	c.units(r.Spec.Units)
 	c.files(r.Spec)
 	c.users(r.Spec.Users)
+	c.imageKeys(r.Spec.ImageKeys)
 	c.disk(r.Spec.Disk)
 	c.outputs(r.Spec.Outputs)
 	return c.problems
@@ -203,6 +205,18 @@ func (c *checker) users(users []User) {
 		if u.Home != "" {
 			c.absolute(path.Field("home"), u.Home)
 		}
+	}
+}
+
+func (c *checker) imageKeys(keys []string) {
+	seen := seen{}
+	for i, key := range keys {
+		at := report.Path("spec.imageKeys").Index(i)
+		if _, err := signature.ParseKey(key); err != nil {
+			c.add(at, "it is "+err.Error(), "write the second line of the public key's file, which \"k8snode keygen\" or \"minisign -G\" made")
+			continue
+		}
+		c.unique(seen, at, key)
 	}
 }
 

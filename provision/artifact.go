@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"os"
@@ -19,6 +20,14 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, id, name 
 	}
 	if err != nil {
 		s.artifactError(w, name, err)
+		return
+	}
+	switch {
+	case name == images.ManifestFile:
+		serveText(w, r, "application/json", image.Text)
+		return
+	case name == images.SignatureFile && len(image.Signature) > 0:
+		serveText(w, r, "text/plain; charset=utf-8", image.Signature)
 		return
 	}
 	a, ok := image.Manifest.Artifact(name)
@@ -42,6 +51,14 @@ func (s *Server) serveArtifact(w http.ResponseWriter, r *http.Request, id, name 
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	// No modification time: the digest alone decides what is current.
 	http.ServeContent(w, r, "", time.Time{}, f)
+}
+
+// serveText serves what says of an image what it is, and who does. It is asked
+// for anew each time: an image may be signed again, by another key.
+func serveText(w http.ResponseWriter, r *http.Request, contentType string, text []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-cache")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
 }
 
 // openArtifact opens a file of an image through a root, so that not even a

@@ -15,7 +15,6 @@ import (
 	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/inventory"
-	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
 
@@ -165,8 +164,10 @@ func (s *Server) decide(ctx context.Context, facts inventory.Facts, from netip.A
 	}
 	d := decision{answer: api.BootAnswer{Node: m.Name, Action: api.ActionInstall, Disk: m.Disk}, machine: m, image: n.Window.Image}
 	ok, reason := n.Installable(s.opts.Now())
-	if ok && s.gone(n) {
-		ok, reason = false, imageGone
+	if ok {
+		if why := s.lacks(n); why != "" {
+			ok, reason = false, why
+		}
 	}
 	switch {
 	case ok:
@@ -192,10 +193,13 @@ func (s *Server) stranger(facts inventory.Facts, from netip.Addr, why error) dec
 	return decision{answer: api.BootAnswer{Action: api.ActionWait, Reason: why.Error(), Remedy: remedy}}
 }
 
-// gone reports whether the image of a node's install is no longer there.
-func (s *Server) gone(n store.Node) bool {
-	_, err := s.opts.Images.Image(n.Window.Image)
-	return errors.Is(err, library.ErrUnknown)
+// lacks says why the image of a node's install is none any more, or nothing.
+func (s *Server) lacks(n store.Node) (reason string) {
+	_, reason, err := s.usable(n.Window.Image)
+	if reason != "" {
+		s.log.Warn("image not installed", "node", n.Name, "error", err)
+	}
+	return reason
 }
 
 func (s *Server) sendScript(w http.ResponseWriter, body []byte, err error) {

@@ -40,7 +40,7 @@ func writeManifest(t *testing.T, dir string, m images.Manifest) {
 // single is the library of one image.
 func single(t *testing.T, dir string) *library.Library {
 	t.Helper()
-	l, err := library.Single(dir)
+	l, err := library.Single(dir, library.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

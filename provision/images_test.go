@@ -50,7 +50,7 @@ func TestImageOfInstall(t *testing.T) {
 	var rendered []string
 	f := newFixture(t, func(o *provision.Options) {
 		var err error
-		if o.Images, err = library.Open(filepath.Join(t.TempDir(), "images")); err != nil {
+		if o.Images, err = library.Open(filepath.Join(t.TempDir(), "images"), library.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		config := o.Config
@@ -105,7 +105,7 @@ func TestImageOfInstall(t *testing.T) {
 			t.Errorf("%s: %d %q", id, got.status, got.body)
 		}
 	}
-	for _, path := range []string{"/artifacts/cccc/pxe/vmlinuz", "/artifacts/.incoming/aaaa/manifest.json", "/artifacts/../x", "/artifacts/aaaa/manifest.json", "/artifacts/aaaa"} {
+	for _, path := range []string{"/artifacts/cccc/pxe/vmlinuz", "/artifacts/.incoming/aaaa/manifest.json", "/artifacts/../x", "/artifacts/aaaa/manifest.json.minisig", "/artifacts/aaaa"} {
 		if got := f.from(addrA, "GET", f.boot.URL+path, "", ""); got.status != http.StatusNotFound {
 			t.Errorf("%s: %d", path, got.status)
 		}
@@ -118,7 +118,7 @@ func TestImageOfInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Begin(ctx, manifest); err != nil {
+	if _, err := client.Begin(ctx, library.Offer{Manifest: manifest}); err != nil {
 		t.Fatal(err)
 	}
 	all, err := client.Images(ctx)
@@ -136,7 +136,7 @@ func TestImageThatDoesNotFit(t *testing.T) {
 	unfit := errors.New("it has another Kubernetes")
 	f := newFixture(t, func(o *provision.Options) {
 		var err error
-		if o.Images, err = library.Open(filepath.Join(t.TempDir(), "images")); err != nil {
+		if o.Images, err = library.Open(filepath.Join(t.TempDir(), "images"), library.Options{}); err != nil {
 			t.Fatal(err)
 		}
 		o.Fits = func(m images.Manifest) error {

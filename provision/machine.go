@@ -15,6 +15,7 @@ import (
 	"github.com/k8snode/k8snode/provision/api"
 	"github.com/k8snode/k8snode/provision/audit"
 	"github.com/k8snode/k8snode/provision/inventory"
+	"github.com/k8snode/k8snode/provision/library"
 	"github.com/k8snode/k8snode/provision/store"
 )
 
@@ -110,7 +111,7 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 		s.deny(w, n.Name, req.from, action, err)
 		return
 	}
-	body, err := s.plan(req.m, n, image.Manifest, token)
+	body, err := s.plan(req.m, n, image, token)
 	if err == nil {
 		err = s.Audit(audit.Event{
 			Node: n.Name, Address: req.from, Action: action, Result: "granted",
@@ -126,7 +127,7 @@ func (s *Server) serveInstall(w http.ResponseWriter, r *http.Request) {
 }
 
 // plan is the install plan with a stub for the config token.
-func (s *Server) plan(m inventory.Machine, n store.Node, image images.Manifest, token string) ([]byte, error) {
+func (s *Server) plan(m inventory.Machine, n store.Node, image library.Image, token string) ([]byte, error) {
 	stub, err := s.opts.Stub(s.opts.TLSURL+api.PathConfig, token)
 	if err != nil {
 		return nil, fmt.Errorf("making the stub of node %q: %w", m.Name, err)
@@ -134,26 +135,33 @@ func (s *Server) plan(m inventory.Machine, n store.Node, image images.Manifest, 
 	if len(stub) == 0 {
 		return nil, fmt.Errorf("making the stub of node %q: it is empty", m.Name)
 	}
-	blockMap, ok := image.Artifact(images.BlockMapFile)
+	id := image.Manifest.ID
+	blockMap, ok := image.Manifest.Artifact(images.BlockMapFile)
 	if !ok {
-		return nil, fmt.Errorf("internal error: image %q has no block map", image.ID)
+		return nil, fmt.Errorf("internal error: image %q has no block map", id)
 	}
 	var keep *api.KeepPartition
 	if n.Window.KeepEtcd && m.EtcdMiB > 0 {
 		keep = &api.KeepPartition{Label: images.LabelEtcd, SizeMiB: m.EtcdMiB, Others: m.Partitions}
 	}
-	return json.Marshal(api.InstallPlan{
+	plan := api.InstallPlan{
 		Node: m.Name,
 		Image: api.InstallImage{
-			ID:             image.ID,
-			DiskURL:        s.artifactURL(image.ID, images.DiskFile),
-			BlockMapURL:    s.artifactURL(image.ID, images.BlockMapFile),
+			ID:             id,
+			DiskURL:        s.artifactURL(id, images.DiskFile),
+			BlockMapURL:    s.artifactURL(id, images.BlockMapFile),
 			BlockMapSHA256: blockMap.SHA256,
+			ManifestURL:    s.artifactURL(id, images.ManifestFile),
+			Keys:           s.opts.Images.Keys().Lines(),
 		},
 		Disk: m.Disk,
 		Keep: keep,
 		Stub: stub,
-	})
+	}
+	if len(image.Signature) > 0 {
+		plan.Image.SignatureURL = s.artifactURL(id, images.SignatureFile)
+	}
+	return json.Marshal(plan)
 }
 
 func (s *Server) serveReport(w http.ResponseWriter, r *http.Request) {

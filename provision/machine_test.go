@@ -32,6 +32,7 @@ func TestPlan(t *testing.T) {
 			DiskURL:        "http://127.0.0.1:8080/artifacts/0123abcd/disk.raw.zst",
 			BlockMapURL:    "http://127.0.0.1:8080/artifacts/0123abcd/disk.blockmap.json",
 			BlockMapSHA256: blockMap.SHA256,
+			ManifestURL:    "http://127.0.0.1:8080/artifacts/0123abcd/manifest.json",
 		},
 		Disk: api.DiskSelection{Serial: "s1"},
 		Stub: p.Stub,

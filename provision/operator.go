@@ -109,7 +109,7 @@ func (s *Server) installable(id string) (image library.Image, err error) {
 	if err != nil {
 		return library.Image{}, err
 	}
-	return image, s.opts.accept(image.Manifest)
+	return image, s.opts.accept(image)
 }
 
 // Disarm closes the window of a node.

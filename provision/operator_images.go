@@ -54,8 +54,8 @@ func (o operatorImages) Images(context.Context) ([]admin.Image, error) {
 }
 
 // Begin begins to publish an image.
-func (o operatorImages) Begin(ctx context.Context, manifest []byte) (library.Upload, error) {
-	return o.s.opts.Images.Begin(ctx, manifest)
+func (o operatorImages) Begin(ctx context.Context, offer library.Offer) (library.Upload, error) {
+	return o.s.opts.Images.Begin(ctx, offer)
 }
 
 // Append adds bytes to a file.
@@ -75,7 +75,7 @@ func (o operatorImages) Activate(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("activating an image: %w", err)
 	}
-	if err := o.s.opts.accept(image.Manifest); err != nil {
+	if err := o.s.opts.accept(image); err != nil {
 		return fmt.Errorf("activating an image: %w", err)
 	}
 	return o.audited("activate", id, func() error { return o.s.opts.Images.Activate(ctx, id) })

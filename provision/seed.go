@@ -66,8 +66,10 @@ func (s *Server) mintSeed(r *http.Request, m inventory.Machine, facts inventory.
 	if err != nil {
 		return "", err
 	}
-	if ok, _ := n.Installable(s.opts.Now()); ok && s.gone(n) {
-		return "", s.gate.Refuse(r.Context(), m.Name, clientAddr(r), imageGone)
+	if ok, _ := n.Installable(s.opts.Now()); ok {
+		if reason := s.lacks(n); reason != "" {
+			return "", s.gate.Refuse(r.Context(), m.Name, clientAddr(r), reason)
+		}
 	}
 	return s.gate.Seed(r.Context(), m.Name, facts.IDs(), clientAddr(r))
 }

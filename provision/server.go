@@ -119,17 +119,37 @@ func (s *Server) node(ctx context.Context, name string) (store.Node, error) {
 	return n, nil
 }
 
-// imageGone is why a node is not installed whose image was removed by hand.
-const imageGone = "the image of this install is gone: arm the node again"
+// Why a node is not installed that was armed: somebody removed its image by
+// hand, or changed it, or the server wants signatures since then.
+const (
+	imageGone      = "the image of this install is gone: arm the node again"
+	imageUntrusted = "no trusted key signed the image of this install: sign it and publish it again, or arm the node with another"
+)
 
 // imageOf returns the image of a node's install, or refuses: what is gone stays
 // so, and only an operator can choose another.
 func (s *Server) imageOf(ctx context.Context, node, id string, from netip.Addr) (library.Image, error) {
-	image, err := s.opts.Images.Image(id)
-	if errors.Is(err, library.ErrUnknown) {
-		return library.Image{}, s.gate.Refuse(ctx, node, from, imageGone)
+	image, reason, err := s.usable(id)
+	if reason != "" {
+		return library.Image{}, s.gate.Refuse(ctx, node, from, reason)
 	}
 	return image, err
+}
+
+// usable returns an image that can be installed. It says why not where only an
+// operator can help.
+func (s *Server) usable(id string) (image library.Image, reason string, err error) {
+	image, err = s.opts.Images.Image(id)
+	if err == nil {
+		err = s.opts.Images.Trusted(image)
+	}
+	switch {
+	case errors.Is(err, library.ErrUnknown):
+		return library.Image{}, imageGone, err
+	case errors.Is(err, library.ErrUntrusted):
+		return library.Image{}, imageUntrusted, err
+	}
+	return image, "", err
 }
 
 // clientAddr is the address of the peer. Forwarding headers are not read:

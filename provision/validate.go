@@ -99,12 +99,13 @@ func (o Options) checkImage() error {
 	if err != nil {
 		return err
 	}
-	return o.accept(current.Manifest)
+	return o.accept(current)
 }
 
 // accept says why an image cannot be installed by this server.
-func (o Options) accept(m images.Manifest) error {
-	problems := []error{library.Check(m)}
+func (o Options) accept(image library.Image) error {
+	m := image.Manifest
+	problems := []error{library.Check(m), o.Images.Trusted(image)}
 	if _, ok := m.Artifact(images.IPXEFile); o.TFTPListen != "" && !ok {
 		problems = append(problems, fmt.Errorf("TFTP: the image has no %s", images.IPXEFile))
 	}

@@ -35,6 +35,7 @@ test=(
 	iproute2
 	ipmitool
 	libc6-dev
+	minisign
 	nftables
 	openipmi
 	ovmf

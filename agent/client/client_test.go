@@ -97,6 +97,11 @@ func TestPlanErrors(t *testing.T) {
 		{"good", func(*api.InstallPlan) {}, ""},
 		{"disk URL", func(p *api.InstallPlan) { p.Image.DiskURL = "file:///d" }, `image.diskURL "file:///d" is not an http URL`},
 		{"block map URL", func(p *api.InstallPlan) { p.Image.BlockMapURL = "" }, `image.blockMapURL "" is not an http URL`},
+		{"signed", func(p *api.InstallPlan) {
+			p.Image.ManifestURL, p.Image.SignatureURL = "http://h/m", "http://h/m.minisig"
+		}, ""},
+		{"manifest URL", func(p *api.InstallPlan) { p.Image.ManifestURL = "manifest.json" }, `image.manifestURL "manifest.json" is not an http URL`},
+		{"signature URL", func(p *api.InstallPlan) { p.Image.SignatureURL = "file:///s" }, `image.signatureURL "file:///s" is not an http URL`},
 		{"digest", func(p *api.InstallPlan) { p.Image.BlockMapSHA256 = "00" }, `image.blockMapSHA256 "00" is not a SHA-256 digest`},
 		{"node", func(p *api.InstallPlan) { p.Node = "" }, `the plan is for node "", this machine is "w1"`},
 		{"stub", func(p *api.InstallPlan) { p.Stub = nil }, "stub is empty: the node would start without an identity"},

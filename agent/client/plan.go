@@ -15,10 +15,18 @@ func checkPlan(plan api.InstallPlan, node string) error {
 	if plan.Node != node {
 		return fmt.Errorf("the plan is for node %q, this machine is %q", plan.Node, node)
 	}
-	for _, field := range []struct{ name, value string }{
-		{"image.diskURL", plan.Image.DiskURL},
-		{"image.blockMapURL", plan.Image.BlockMapURL},
+	for _, field := range []struct {
+		name, value string
+		may         bool // be empty
+	}{
+		{"image.diskURL", plan.Image.DiskURL, false},
+		{"image.blockMapURL", plan.Image.BlockMapURL, false},
+		{"image.manifestURL", plan.Image.ManifestURL, true},
+		{"image.signatureURL", plan.Image.SignatureURL, true},
 	} {
+		if field.may && field.value == "" {
+			continue
+		}
 		u, err := url.Parse(field.value)
 		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 			return fmt.Errorf("%s %q is not an http URL", field.name, field.value)

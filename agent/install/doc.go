@@ -1,8 +1,8 @@
 // Package install writes an image to the disk of a machine that was booted
 // over the network.
 //
-// The flow of [Run]: fetch the plan, select one disk, fetch and check the
-// block map, compute the [Layout] (pure), then touch the disk:
+// The flow of [Run]: fetch the plan, check who signed the image, select one
+// disk, fetch and check the block map, compute the [Layout] (pure), then touch the disk:
 //
 //  1. zero the first and the last MiB, and the gaps between blocks;
 //  2. fetch, check and write every block; the first one is kept in memory, and
@@ -21,6 +21,9 @@
 //     that an install which is interrupted keeps it too when it is begun anew.
 //     Then step 5 comes last, and the partitions that Ignition makes otherwise are
 //     made here, around the one that stays.
+//   - When the plan, or the initramfs, has keys, one of them has signed the
+//     manifest with the image's ID and block map: of each of the two, if both
+//     have some.
 //   - Blocks come over plain HTTP; each is checked against the block map, and
 //     the block map against the plan, which came over TLS.
 //   - A lost connection costs the blocks in flight: the next request begins at

@@ -31,7 +31,8 @@ const (
 type Options struct {
 	// Client speaks to the provisioning server; required.
 	Client *client.Client
-	// Root is the folder that holds sys and dev; "" is the running system.
+	// Root is the folder that holds sys and dev, and images.ImageKeysPath if an
+	// image must be signed; "" is the running system.
 	Root string
 	// Runner finds udevadm.
 	Runner command.Runner
@@ -129,6 +130,9 @@ func (in *installer) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := in.checkSignature(ctx, plan.Image); err != nil {
+		return err
+	}
 	target, err := in.selectDisk(ctx, plan.Disk)
 	if err != nil {
 		return err
@@ -186,11 +190,7 @@ func (in *installer) selectDisk(ctx context.Context, want api.DiskSelection) (di
 
 func (in *installer) fetchBlockMap(ctx context.Context, image api.InstallImage) (images.BlockMap, error) {
 	in.step = "plan"
-	var data []byte
-	err := retry.Do(ctx, in.opts.Retry, func(ctx context.Context) (err error) {
-		data, err = in.opts.Client.Download(ctx, image.BlockMapURL, maxBlockMap)
-		return err
-	})
+	data, err := in.download(ctx, image.BlockMapURL, maxBlockMap)
 	if err != nil {
 		return images.BlockMap{}, fmt.Errorf("fetching block map: %w", err)
 	}

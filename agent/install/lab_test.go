@@ -48,18 +48,22 @@ type lab struct {
 	seedAt int64
 	sector int
 	plan   api.InstallPlan
-	root   string
-	tools  string
-	opts   install.Options
+	// manifest and signature are served when the plan has their addresses.
+	manifest, signature []byte
+
+	root  string
+	tools string
+	opts  install.Options
 
 	console bytes.Buffer
 
 	mu      sync.Mutex
 	reports []api.Report
 	ranges  []string
-	// serveDisk and servePlan replace the handlers when they are set.
-	serveDisk func(w http.ResponseWriter, r *http.Request, request int)
-	servePlan http.HandlerFunc
+	// serveDisk, servePlan and serveSignature replace the handlers when they are
+	// set.
+	serveDisk                 func(w http.ResponseWriter, r *http.Request, request int)
+	servePlan, serveSignature http.HandlerFunc
 }
 
 // newLab makes an image with a gap, a seed partition at seedAt and one disk
@@ -176,6 +180,14 @@ func (l *lab) serveFile(w http.ResponseWriter, r *http.Request) {
 	switch r.URL.Path {
 	case "/blockmap":
 		w.Write(l.blockMap())
+	case "/manifest":
+		w.Write(l.manifest)
+	case "/signature":
+		if l.serveSignature != nil {
+			l.serveSignature(w, r)
+			return
+		}
+		w.Write(l.signature)
 	case "/disk":
 		l.mu.Lock()
 		l.ranges = append(l.ranges, r.Header.Get("Range"))

@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/k8snode/k8snode/builder/source"
+	"github.com/k8snode/k8snode/images"
 )
 
 //go:embed dracut
@@ -40,7 +42,10 @@ type InitramfsOptions struct {
 	Removed []string
 	// Ignition and Agent are programs of the host's architecture.
 	Ignition, Agent string
-	Epoch           time.Time
+	// ImageKeys are lines of [images.ImageKeysPath]; without any there is no
+	// such file.
+	ImageKeys []string
+	Epoch     time.Time
 	// Work is an empty folder.
 	Work string
 	Env  []string
@@ -161,6 +166,12 @@ func installModule(dir string, o InitramfsOptions) error {
 			mode = 0o755
 		}
 		if err := os.WriteFile(filepath.Join(dir, f.Name()), b, mode); err != nil {
+			return err
+		}
+	}
+	if len(o.ImageKeys) > 0 {
+		keys := strings.Join(o.ImageKeys, "\n") + "\n"
+		if err := os.WriteFile(filepath.Join(dir, path.Base(images.ImageKeysPath)), []byte(keys), 0o644); err != nil {
 			return err
 		}
 	}

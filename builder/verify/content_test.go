@@ -270,6 +270,16 @@ func TestContent(t *testing.T) {
 			"pxe/initrd.img: the initramfs has no /usr/bin/ignition; bake again",
 			"pxe/initrd.img: the initramfs has no /usr/lib/modules/7.3.4-test/modules.dep; bake again",
 		}},
+		{"keys of images", func(p *verifytest.Parts) {
+			p.Recipe.Spec.ImageKeys = []string{imageKey}
+			p.Initramfs["etc/k8snode/image-keys"] = imageKey + "\n"
+		}, nil},
+		{"no keys of images", func(p *verifytest.Parts) { p.Recipe.Spec.ImageKeys = []string{imageKey} }, []string{
+			"pxe/initrd.img: the initramfs has no /etc/k8snode/image-keys: its installer would take unsigned images; bake again",
+		}},
+		{"other keys of images", func(p *verifytest.Parts) { p.Initramfs["etc/k8snode/image-keys"] = imageKey + "\n" }, []string{
+			`pxe/initrd.img: the initramfs has other keys in /etc/k8snode/image-keys than the recipe: ["` + imageKey + `"], not []; bake again`,
+		}},
 		{"a package that nobody locked", func(p *verifytest.Parts) {
 			p.Root["/var/lib/dpkg/status"] = verifytest.File("Package: bash\nStatus: install ok installed\nVersion: 5.3\n")
 		}, []string{

@@ -14,7 +14,8 @@
 //	the root        its dm-verity tree; every file is read with unsquashfs, not
 //	                with code that wrote it: the recipe's files, units, kernel
 //	                modules, settings and users, and what must not be there
-//	the initramfs   its kernel modules, Ignition, the agent
+//	the initramfs   its kernel modules, Ignition, the agent, keys of images
+//	the signature   whose it is, when keys are given
 //	all of them     one kernel, one initramfs, one root: the same bytes
 //	the SBOM        the inputs of the manifest, and the packages of the root
 //
@@ -26,6 +27,6 @@
 //
 // # Not here
 //
-// Signatures: who can replace the whole folder can also replace its manifest.
-// [Options] may hold what a caller knows to be true.
+// Trust: who can replace the whole folder can also replace its manifest. [Options]
+// may hold what a caller knows to be true, and keys of those whom it believes.
 package verify

@@ -28,6 +28,7 @@ func (v *verifier) readManifest() bool {
 		v.add(artifact, copyAgain, "it cannot be read: %v", err)
 		return false
 	}
+	v.text = b
 	if err := json.Unmarshal(b, &v.m); err != nil {
 		v.add(artifact, copyAgain, "it is no JSON: %v", err)
 		return false
@@ -69,7 +70,7 @@ func (v *verifier) checkFolder() {
 	for _, a := range v.m.Artifacts {
 		listed[a.Path] = a
 	}
-	wanted := map[string]bool{images.ManifestFile: true, images.SBOMFile: true, images.SumsFile: true}
+	wanted := map[string]bool{images.ManifestFile: true, images.SBOMFile: true, images.SumsFile: true, images.SignatureFile: false}
 	for _, o := range images.Outputs() {
 		for _, name := range outputs(o) {
 			_, inManifest := listed[name]
@@ -160,7 +161,7 @@ func (v *verifier) readSums(have map[string]int64) map[string]string {
 		v.add(artifact, copyAgain, "it cannot be read: %v", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(have)) {
-		if _, ok := sums[name]; !ok && name != artifact {
+		if _, ok := sums[name]; !ok && name != artifact && name != images.SignatureFile {
 			v.add(artifact, copyAgain, "it does not name %s", name)
 		}
 	}

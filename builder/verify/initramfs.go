@@ -10,12 +10,14 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/k8snode/k8snode/builder/sbom"
+	"github.com/k8snode/k8snode/images"
 )
 
 // initramfs checks the first initramfs, with which all others are compared,
@@ -66,6 +68,9 @@ func (c initramfsCheck) entry(name string, content io.Reader) error {
 	case name == agentPath:
 		c.found[name] = true
 		return c.agent(content)
+	case "/"+name == images.ImageKeysPath:
+		c.found[images.ImageKeysPath] = true
+		return c.imageKeys(content)
 	case strings.HasPrefix(name, "usr/lib/modules/"):
 		release, rest, _ := strings.Cut(strings.TrimPrefix(name, "usr/lib/modules/"), "/")
 		if release != c.v.m.Kernel && !c.found[release] {
@@ -96,7 +101,23 @@ func (c initramfsCheck) agent(content io.Reader) error {
 	return nil
 }
 
+// imageKeys compares the keys that the installer wants images to be signed with
+// those of the recipe.
+func (c initramfsCheck) imageKeys(content io.Reader) error {
+	b, err := io.ReadAll(content)
+	if err != nil {
+		return unexpected(err)
+	}
+	if got, want := strings.Fields(string(b)), c.v.recipe.Spec.ImageKeys; !slices.Equal(got, want) {
+		c.v.add(c.p.artifact, bakeAgain, "%s has other keys in %s than the recipe: %q, not %q", c.subject(), images.ImageKeysPath, got, want)
+	}
+	return nil
+}
+
 func (c initramfsCheck) missing() {
+	if len(c.v.recipe.Spec.ImageKeys) > 0 && !c.found[images.ImageKeysPath] {
+		c.v.add(c.p.artifact, bakeAgain, "%s has no %s: its installer would take unsigned images", c.subject(), images.ImageKeysPath)
+	}
 	for _, name := range []string{ignitionPath, agentPath, "usr/lib/modules/" + c.v.m.Kernel + "/modules.dep"} {
 		if !c.found[name] {
 			c.v.add(c.p.artifact, bakeAgain, "%s has no /%s", c.subject(), name)

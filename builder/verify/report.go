@@ -31,6 +31,9 @@ type Report struct {
 	// Name and ID are those of the image.
 	Name string `json:"name"`
 	ID   string `json:"id"`
+	// SignedBy is the ID of the key that signed the image, of those in
+	// [Options.Keys]; empty for none.
+	SignedBy string `json:"signedBy,omitempty"`
 	// Findings are sorted by artifact; none means that the image is good.
 	Findings []Finding `json:"findings"`
 	// Notes are worth knowing and no fault: programs that run with other

@@ -17,6 +17,7 @@ import (
 
 	"github.com/k8snode/k8snode/builder/source"
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/images/signature"
 )
 
 // Options of [Verify]. The zero value is usable.
@@ -28,6 +29,9 @@ type Options struct {
 	// Files are those that the recipe itself describes, with their content, as
 	// package tree makes them of it.
 	Files []images.InstalledFile
+	// Keys are those of which one must have signed the image; without any,
+	// nobody needs to.
+	Keys signature.Keys
 	// BuildPaths are folders of the machine that baked, whose names no file of
 	// /etc may have.
 	BuildPaths []string
@@ -87,6 +91,7 @@ type verifier struct {
 	dir, work string
 	o         Options
 	report    Report
+	text      []byte // of the manifest
 	m         images.Manifest
 	recipe    images.Recipe
 	tasks     *errgroup.Group
@@ -128,6 +133,7 @@ func (v *verifier) all() error {
 	if !v.readManifest() {
 		return nil // and nothing can be said about the rest
 	}
+	v.signed()
 	v.checkManifest()
 	v.checkFolder()
 	if err := v.disk(); err != nil {

@@ -10,7 +10,8 @@ func K8snode() Rules {
 			{"provision/api", nil, "a leaf: the agent and the clients import it without the server"},
 
 			// Bake.
-			{"images", []string{"internal/report", "internal/strictyaml"}, "what an image is, not how it is made"},
+			{"images", []string{"images/signature", "internal/report", "internal/strictyaml"}, "what an image is, not how it is made"},
+			{"images/signature", nil, "a leaf: keys, signatures and bytes"},
 			{"builder", []string{"images", "builder/...", "internal/atomicfile", "internal/report"}, "puts the steps of a bake together"},
 			{"builder/chroot", []string{"images", "builder/source", "builder/tree"}, "commands in an unpacked root, and what they changed"},
 			{"builder/container", []string{"images", "builder/source", "builder/tree", "builder/hosttool"}, "container archives from programs and packages"},
@@ -26,7 +27,7 @@ func K8snode() Rules {
 			{"builder/squashfs", []string{"builder/tree"}, "a file system in layers, each compressed once"},
 			{"builder/uki", []string{"images", "builder/hosttool"}, "a kernel with its arguments in one EFI program"},
 			{"builder/sbom", []string{"images", "builder/source"}, "lists what a lock pins"},
-			{"builder/verify", []string{"images", "builder/disk", "builder/iso", "builder/sbom", "builder/source", "builder/uki"}, "reopens an image and trusts nobody who made it"},
+			{"builder/verify", []string{"images", "images/signature", "builder/disk", "builder/iso", "builder/sbom", "builder/source", "builder/uki"}, "reopens an image and trusts nobody who made it"},
 			{"builder/verify/verifytest", []string{"images", "builder/..."}, "small images for tests, made by what makes large ones"},
 
 			// Boot.
@@ -41,16 +42,16 @@ func K8snode() Rules {
 
 			// Provision.
 			{"provision", []string{
-				"images", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/inventory", "provision/library", "provision/netboot", "provision/store", "provision/throttle",
+				"images", "images/signature", "provision/admin", "provision/api", "provision/audit", "provision/cpio", "provision/inventory", "provision/library", "provision/netboot", "provision/store", "provision/throttle",
 			}, "serves what it is given: rendering and baking are somebody else's"},
 			{"provision/access", []string{"internal/report", "provision/throttle"}, "who may do what, whatever that is"},
-			{"provision/admin", []string{"provision/api", "provision/library", "provision/store"}, "the operator's side of the server"},
+			{"provision/admin", []string{"images", "provision/api", "provision/library", "provision/store"}, "the operator's side of the server"},
 			{"provision/audit", []string{"provision/api"}, "a log of deliveries"},
 			{"provision/cpio", nil, "one file format"},
 			{"provision/inventory", []string{"provision/api"}, "which machine is which, by what they say"},
-			{"provision/library", []string{"images", "internal/atomicfile"}, "images in a folder, whoever serves them"},
+			{"provision/library", []string{"images", "images/signature", "internal/atomicfile"}, "images in a folder, whoever serves them"},
 			{"provision/metrics", []string{"provision/admin", "provision/api", "provision/audit"}, "counts what operators see, changes nothing"},
-			{"provision/publish", []string{"images", "provision/library"}, "sends an image, to a server or into a folder"},
+			{"provision/publish", []string{"images", "images/signature", "provision/library"}, "sends an image, to a server or into a folder"},
 			{"provision/netboot", []string{"provision/api"}, "DHCP and TFTP know no nodes"},
 			{"provision/store", []string{"provision/api"}, "state, by the words of the API"},
 			{"provision/store/boltstore", []string{"provision/api", "provision/store"}, "a store in a file"},
@@ -72,7 +73,7 @@ func K8snode() Rules {
 			{"agent/etcd", nil, "speaks to etcd, decides nothing"},
 			{"agent/etcdbackup", []string{"agent/etcd", "agent/node"}, "saves snapshots"},
 			{"agent/etcdguard", []string{"agent/command", "internal/atomicfile", "agent/etcd", "agent/node"}, "decides how etcd starts"},
-			{"agent/install", []string{"agent/...", "images", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
+			{"agent/install", []string{"agent/...", "images", "images/signature", "internal/atomicfile", "provision/api"}, "all of it runs on the machine"},
 			{"agent/handover", []string{"agent/command", "agent/disk", "images", "provision/api"}, "starts the image on a disk, without the firmware's order"},
 			{"agent/medium", []string{"agent/client", "agent/command", "agent/retry", "images", "internal/embedarea", "provision/api"}, "decides what a machine does that was started from a medium"},
 			{"agent/node", nil, "a leaf: the file by which the boot side tells the agent who it is"},
@@ -88,7 +89,7 @@ func K8snode() Rules {
 			{"internal/embedarea", []string{"provision/api"}, "a form that operators write and the agent reads"},
 			{"internal/nodeconfig", []string{"images", "butane/...", "ignition/...", "provision/api"}, "the boot side put together, for whoever delivers or shows a config"},
 			{"internal/cli", []string{
-				"images", "operate", "operate/power", "operate/reimage", "operate/rollout", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/embedarea", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
+				"images", "images/signature", "operate", "operate/power", "operate/reimage", "operate/rollout", "builder/...", "butane/...", "ignition/...", "provision/...", "internal/atomicfile", "internal/embedarea", "internal/nodeconfig", "internal/report", "internal/strictyaml", "internal/qemu",
 			}, "the place where the three flows meet"},
 			{"cmd/k8snode", []string{"internal/cli"}, "main calls the command line, nothing else"},
 
@@ -148,7 +149,7 @@ func K8snode() Rules {
 var areas = []Area{
 	{
 		Name:     "bake",
-		Packages: []string{"images", "builder/...", "plugins/packer-k8snode/builder/..."},
+		Packages: []string{"images/...", "builder/...", "plugins/packer-k8snode/builder/..."},
 		Never:    []string{"butane/...", "ignition/...", "agent/...", "provision/...", "internal/cli", "cmd/..."},
 		Except:   []string{"provision/api"},
 		Why:      "an image holds no identity: the same bytes boot anywhere",
@@ -187,6 +188,7 @@ var owners = []Owner{
 	{"k8s.io/kubectl", []string{"operate/kube"}, "draining is kubectl's own"},
 	{"go.etcd.io/etcd", []string{"agent/etcd", "provision/store/etcdstore"}, "what nodes ask etcd is listed in one place; the server keeps its state behind the store"},
 	{"go.uber.org/zap", []string{"agent/etcd", "provision/store/etcdstore"}, "etcd's client wants its logger; everybody else has slog"},
+	{"aead.dev/minisign", []string{"images/signature"}, "who vouches for an image is checked in one place"},
 	{"filippo.io/age", []string{"butane/pki"}, "secrets are opened in one place"},
 	{"github.com/google/go-containerregistry", []string{"builder/container"}, "containers are made in one place"},
 	{"github.com/spf13/cobra", []string{"internal/cli/..."}, "a library has no flags"},

@@ -83,7 +83,7 @@ imaged again.
 		return &usageError{err.Error(), seeHelp(cmd)}
 	})
 	root.AddCommand(
-		newLock(env), newFetch(env), newPlan(env), newBake(env), newVerify(env), newBoot(env),
+		newLock(env), newFetch(env), newPlan(env), newBake(env), newVerify(env), newKeygen(env), newSign(env), newBoot(env),
 		newInit(env), newSecrets(env), newValidate(env), newDiff(env), newRender(env), newServe(env),
 		newPublish(env), newImages(env), newISO(env), newArm(env), newDisarm(env), newHold(env), newRelease(env), newToken(env), newNodes(env), newNode(env), newReimage(env), newUpgrade(env), newPower(env), newDoctor(env), newKubeconfig(env),
 	)

@@ -20,12 +20,16 @@ func newPublish(env Env) *cobra.Command {
 	var server clientFlags
 	var to string
 	var activate bool
+	var keys []string
 	cmd := &cobra.Command{
 		Use:   "publish DIR",
 		Short: "Send a baked image to a running server, or into a folder that one serves",
 		Long: `Send the image in a folder to "k8snode serve --images". What is there already is not
 sent: an upload that broke off goes on where it ended, and files that another
 image has are linked. The server checks every file before the image appears.
+
+The signature, if "k8snode sign" made one, goes along. A server may want one; with
+--image-key it is checked here as well, before anything is sent.
 
 disk.raw stays where it is: disk.raw.zst has the same bytes.`,
 		Example: `  k8snode publish out/node --activate
@@ -41,6 +45,10 @@ disk.raw stays where it is: disk.raw.zst has the same bytes.`,
 				return &usageError{"a server and --to are two places", "leave one of them out"}
 			}
 			o := publish.Options{Logger: env.logger()}
+			var err error
+			if o.Keys, err = imageKeys(keys); err != nil {
+				return err
+			}
 			if activate {
 				o.After = publish.Activate
 			}
@@ -49,6 +57,7 @@ disk.raw stays where it is: disk.raw.zst has the same bytes.`,
 	}
 	server.add(cmd)
 	cmd.Flags().StringVar(&to, "to", "", "folder of images to publish into, without a server")
+	addImageKeys(cmd, &keys, "that the image must be signed with")
 	cmd.Flags().BoolVar(&activate, "activate", false, "make it the image that new installs get")
 	return cmd
 }
@@ -60,7 +69,7 @@ type publishTo struct {
 
 func (to publishTo) open() (publish.Target, error) {
 	if to.folder != "" {
-		return library.Open(to.folder)
+		return library.Open(to.folder, library.Options{})
 	}
 	return to.server.open()
 }

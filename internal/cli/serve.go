@@ -33,6 +33,7 @@ type serveFlags struct {
 	site                                      siteFlags
 	image, images, iface, socket, data, audit string
 	dhcp                                      string
+	imageKeys                                 []string
 
 	unknown    bool
 	newCluster bool
@@ -49,6 +50,10 @@ boot scripts and the image by HTTP, install plans and configs by TLS.
 With --images it serves a folder of images: "k8snode publish" uploads one, and
 "k8snode images activate" makes it what is installed from then on. A node that is
 armed keeps the image that was active then.
+
+With --image-key it takes no image that was not signed with the key: not when it
+starts, not when one is published, not when a node is armed; and machines check it
+once more before they write.
 
 With --new-cluster the first control plane of the document may begin the cluster.
 Without it no machine can: a node that is installed again joins, or waits.
@@ -77,6 +82,7 @@ them can answer any machine; each has its own --data for its audit.`,
 	cmd.Flags().StringVar(&f.audit, "audit", "", "file that records every grant and refusal (default DATA/audit.jsonl)")
 	f.store.add(cmd)
 	f.site.add(cmd)
+	addImageKeys(cmd, &f.imageKeys, "that an image must be signed with to be published or installed")
 	addNewCluster(cmd, &f.newCluster)
 	addSocket(cmd, &f.socket)
 	return cmd
@@ -96,6 +102,10 @@ func runServe(ctx context.Context, env Env, f serveFlags) (err error) {
 	if err := errors.Join(f.checkDHCP(), f.site.check()); err != nil {
 		return err
 	}
+	keys, err := imageKeys(f.imageKeys)
+	if err != nil {
+		return err
+	}
 	c, bundle, err := f.open(ctx, env)
 	if err != nil {
 		return err
@@ -113,7 +123,7 @@ func runServe(ctx context.Context, env Env, f serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	if opts.Images, err = f.library(); err != nil {
+	if opts.Images, err = f.library(library.Options{Keys: keys}); err != nil {
 		return err
 	}
 	// The owner alone may see which machine asks for what.
@@ -151,14 +161,14 @@ const (
 )
 
 // library is what the flags name: many images, or one.
-func (f serveFlags) library() (*library.Library, error) {
+func (f serveFlags) library(o library.Options) (*library.Library, error) {
 	if f.images != "" {
-		return library.Open(f.images)
+		return library.Open(f.images, o)
 	}
 	if f.image == "" {
 		f.image = filepath.Join("out", "node")
 	}
-	return library.Single(f.image)
+	return library.Single(f.image, o)
 }
 
 // Values of --dhcp.

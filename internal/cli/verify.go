@@ -23,6 +23,7 @@ import (
 
 type verifyFlags struct {
 	recipe recipeFlags
+	keys   []string
 	jobs   int
 }
 
@@ -37,7 +38,7 @@ tree of the root, the files, units and settings of the recipe, one kernel with
 its modules everywhere, no secrets, the SBOM. Nothing is mounted or changed.
 
 The image says itself what recipe it was made of. With --recipe it must be that
-one.`,
+one. With --image-key it must be signed with the key.`,
 		Example: `  k8snode verify
   k8snode verify out/mine --recipe my/recipe.yaml`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -57,6 +58,7 @@ one.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.recipe.recipe, "recipe", "", "the recipe that it must be made of: an embedded one ("+strings.Join(images.Names(), ", ")+"), or a file")
 	flags.StringArrayVar(&f.recipe.set, "set", nil, "lay `PATH=VALUE` over that recipe; may be repeated")
+	addImageKeys(cmd, &f.keys, "that the image must be signed with")
 	flags.IntVar(&f.jobs, "jobs", 0, "parallel jobs (default: one for each processor)")
 	return cmd
 }
@@ -65,6 +67,10 @@ func runVerify(ctx context.Context, env Env, f verifyFlags, out string) error {
 	o := verify.Options{Env: env.Environ, Jobs: f.jobs, Now: env.Now}
 	if f.recipe.recipe == "" && len(f.recipe.set) > 0 {
 		return &usageError{"--set is for a recipe, and there is none", "name one with --recipe"}
+	}
+	var err error
+	if o.Keys, err = imageKeys(f.keys); err != nil {
+		return err
 	}
 	if f.recipe.recipe != "" {
 		loaded, err := f.recipe.load()
@@ -149,5 +155,8 @@ func printReport(w io.Writer, r verify.Report) error {
 	}
 	_, err := fmt.Fprintf(w, "\nimage %s %s: %d files of %s, %d in the root of %s, %d blocks, %d packages in the SBOM\n",
 		r.Name, r.ID, r.Files, size(r.Bytes), r.RootFiles, size(r.RootBytes), r.Blocks, r.Packages)
+	if err == nil && r.SignedBy != "" {
+		_, err = fmt.Fprintf(w, "signed with the key %s\n", r.SignedBy)
+	}
 	return err
 }

@@ -168,6 +168,7 @@ func sentinels() []sentinel {
 		{"unknown-image", http.StatusNotFound, library.ErrUnknown},
 		{"no-active-image", http.StatusConflict, library.ErrNoCurrent},
 		{"active-image", http.StatusConflict, library.ErrCurrent},
+		{"untrusted-image", http.StatusUnprocessableEntity, library.ErrUntrusted},
 		{"one-image", http.StatusConflict, library.ErrSingle},
 		{"offset", http.StatusConflict, errOffset},
 		{"content", http.StatusUnprocessableEntity, errContent},

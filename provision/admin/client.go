@@ -134,15 +134,15 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) error
 		}
 		body = bytes.NewReader(b)
 	}
-	return c.send(ctx, method, path, body, out)
-}
-
-// send is do for a body that is encoded.
-func (c *Client) send(ctx context.Context, method, path string, body io.Reader, out any) error {
 	req, err := c.request(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
+	return c.send(req, out)
+}
+
+// send sends a request and reads the answer.
+func (c *Client) send(req *http.Request, out any) error {
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("asking the provisioning server: %w", err)

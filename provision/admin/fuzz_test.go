@@ -30,7 +30,7 @@ func (c *checker) Images(context.Context) ([]admin.Image, error)       { return 
 func (c *checker) Commit(context.Context, string) error                { return nil }
 func (c *checker) Activate(context.Context, string) error              { return nil }
 func (c *checker) Remove(context.Context, string) error                { return nil }
-func (c *checker) Begin(context.Context, []byte) (library.Upload, error) {
+func (c *checker) Begin(context.Context, library.Offer) (library.Upload, error) {
 	return library.Upload{}, nil
 }
 

@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +13,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/library"
 )
 
 // offsetHeader says where the bytes of a request belong, and in an answer where
 // those of the next one do.
 const offsetHeader = "Upload-Offset"
+
+// signatureHeader has the signature of a manifest, the file in base64.
+const signatureHeader = "Manifest-Signature"
 
 // An Image is what an operator sees of an image.
 type Image struct {
@@ -46,7 +51,7 @@ type Upload struct {
 // package library.
 type Library interface {
 	Images(ctx context.Context) ([]Image, error)
-	Begin(ctx context.Context, manifest []byte) (library.Upload, error)
+	Begin(ctx context.Context, o library.Offer) (library.Upload, error)
 	Append(ctx context.Context, id, path string, offset int64, content io.Reader) (int64, error)
 	Commit(ctx context.Context, id string) error
 	Activate(ctx context.Context, id string) error
@@ -64,7 +69,7 @@ func imageRoutes(l Library) []route {
 		},
 		{
 			pattern: "POST /images", name: "begin", does: "Begin to publish an image, or go on with it: what files are missing",
-			body: manifest{}, result: library.Upload{}, fails: []string{"one-image"},
+			body: manifest{}, result: library.Upload{}, fails: []string{"one-image", "untrusted-image"},
 			serve: func(w http.ResponseWriter, r *http.Request) { begin(w, r, l) },
 		},
 		{
@@ -73,11 +78,11 @@ func imageRoutes(l Library) []route {
 			serve: func(w http.ResponseWriter, r *http.Request) { appendTo(w, r, l) },
 		},
 		{
-			pattern: "POST /images/{id}/commit", name: "commit", does: "Serve an image that has all of its files", result: struct{}{}, fails: []string{"unknown-image", "content"},
+			pattern: "POST /images/{id}/commit", name: "commit", does: "Serve an image that has all of its files", result: struct{}{}, fails: []string{"unknown-image", "content", "untrusted-image"},
 			serve: onImage(func(ctx context.Context, id string) error { return l.Commit(ctx, id) }),
 		},
 		{
-			pattern: "POST /images/{id}/activate", name: "activate", does: "Make it the image that new installs get", result: struct{}{}, fails: []string{"unknown-image", "one-image"},
+			pattern: "POST /images/{id}/activate", name: "activate", does: "Make it the image that new installs get", result: struct{}{}, fails: []string{"unknown-image", "one-image", "untrusted-image"},
 			serve: onImage(func(ctx context.Context, id string) error { return l.Activate(ctx, id) }),
 		},
 		{
@@ -88,9 +93,14 @@ func imageRoutes(l Library) []route {
 }
 
 func begin(w http.ResponseWriter, r *http.Request, l Library) {
-	manifest, err := io.ReadAll(http.MaxBytesReader(w, r.Body, library.MaxManifest))
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, images.MaxManifest))
 	if err != nil {
 		write(w, http.StatusBadRequest, errorBody{Error: fmt.Sprintf("reading the manifest: %v", err)})
+		return
+	}
+	signature, err := base64.StdEncoding.DecodeString(r.Header.Get(signatureHeader))
+	if err != nil {
+		write(w, http.StatusBadRequest, errorBody{Error: "the header " + signatureHeader + " is not base64"})
 		return
 	}
 	// What other images have is read before it is linked.
@@ -98,7 +108,7 @@ func begin(w http.ResponseWriter, r *http.Request, l Library) {
 		write(w, http.StatusInternalServerError, errorBody{Error: err.Error()})
 		return
 	}
-	upload, err := l.Begin(r.Context(), manifest)
+	upload, err := l.Begin(r.Context(), library.Offer{Manifest: text, Signature: signature})
 	answer(w, upload, err)
 }
 
@@ -137,11 +147,17 @@ func (c *Client) Images(ctx context.Context) ([]Image, error) {
 }
 
 // Begin begins to publish an image, or goes on with it.
-func (c *Client) Begin(ctx context.Context, manifest []byte) (library.Upload, error) {
+func (c *Client) Begin(ctx context.Context, o library.Offer) (library.Upload, error) {
 	var upload library.Upload
 	// As it is: JSON that is encoded again has other bytes.
-	err := c.send(ctx, http.MethodPost, "/images", bytes.NewReader(manifest), &upload)
-	return upload, err
+	req, err := c.request(ctx, http.MethodPost, "/images", bytes.NewReader(o.Manifest))
+	if err != nil {
+		return upload, err
+	}
+	if len(o.Signature) > 0 {
+		req.Header.Set(signatureHeader, base64.StdEncoding.EncodeToString(o.Signature))
+	}
+	return upload, c.send(req, &upload)
 }
 
 // Append sends bytes of a file.

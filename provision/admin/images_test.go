@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/k8snode/k8snode/images"
 	"github.com/k8snode/k8snode/provision/admin"
 	"github.com/k8snode/k8snode/provision/library"
 )
@@ -22,11 +23,14 @@ func (*shelf) Images(context.Context) ([]admin.Image, error) {
 	return []admin.Image{{ID: "aa", Active: true}, {ID: "bb", Size: 9, Upload: &admin.Upload{Have: 3}}}, nil
 }
 
-func (*shelf) Begin(_ context.Context, manifest []byte) (library.Upload, error) {
-	if string(manifest) == "one" {
+func (*shelf) Begin(_ context.Context, o library.Offer) (library.Upload, error) {
+	switch string(o.Manifest) {
+	case "one":
 		return library.Upload{}, library.ErrSingle
+	case "unsigned":
+		return library.Upload{}, fmt.Errorf("image %q: %w", "bb", library.ErrUntrusted)
 	}
-	return library.Upload{ID: string(manifest)}, nil
+	return library.Upload{ID: string(o.Manifest) + string(o.Signature)}, nil
 }
 
 func (s *shelf) Append(_ context.Context, id, path string, offset int64, content io.Reader) (int64, error) {
@@ -72,13 +76,19 @@ func TestClientOfImages(t *testing.T) {
 	if err != nil || len(all) != 2 || !all[0].Active || all[1].Upload == nil || all[1].Upload.Have != 3 {
 		t.Errorf("images: %+v, %v", all, err)
 	}
-	if u, err := client.Begin(ctx, []byte("  bytes\n")); err != nil || u.ID != "  bytes\n" {
+	if u, err := client.Begin(ctx, library.Offer{Manifest: []byte("  bytes\n")}); err != nil || u.ID != "  bytes\n" {
 		t.Errorf("begin: %+v, %v", u, err)
 	}
-	if _, err := client.Begin(ctx, make([]byte, library.MaxManifest+1)); err == nil || !strings.Contains(err.Error(), "too large") {
+	if u, err := client.Begin(ctx, library.Offer{Manifest: []byte("bytes"), Signature: []byte(" of\nsomebody\n")}); err != nil || u.ID != "bytes of\nsomebody\n" {
+		t.Errorf("begin with a signature: %+v, %v", u, err)
+	}
+	if _, err := client.Begin(ctx, library.Offer{Manifest: []byte("unsigned")}); !errors.Is(err, library.ErrUntrusted) || err.Error() != `image "bb": the image is not trusted` {
+		t.Errorf("begin without a signature: %v", err)
+	}
+	if _, err := client.Begin(ctx, library.Offer{Manifest: make([]byte, images.MaxManifest+1)}); err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Errorf("a manifest too large: %v", err)
 	}
-	if _, err := client.Begin(ctx, []byte("one")); !errors.Is(err, library.ErrSingle) || err.Error() != library.ErrSingle.Error() {
+	if _, err := client.Begin(ctx, library.Offer{Manifest: []byte("one")}); !errors.Is(err, library.ErrSingle) || err.Error() != library.ErrSingle.Error() {
 		t.Errorf("begin at a server of one: %v", err)
 	}
 	if n, err := client.Append(ctx, "bb", "a b/c%2F", 3, strings.NewReader("bytes")); n != 8 || err != nil || s.got.String() != "a b/c%2F=bytes" {

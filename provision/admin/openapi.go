@@ -52,6 +52,9 @@ func OpenAPI() ([]byte, error) {
 		case rawBytes:
 			o.Parameters = append(o.Parameters, parameter{Name: offsetHeader, In: "header", Required: true, Schema: &schema{Type: "integer"}})
 			o.RequestBody = &requestBody{Required: true, Content: map[string]media{"application/octet-stream": {&schema{Type: "string", Format: "binary"}}}}
+		case manifest:
+			o.Parameters = append(o.Parameters, parameter{Name: signatureHeader, In: "header", Schema: &schema{Type: "string", Format: "byte"}})
+			o.RequestBody = &requestBody{Required: true, Content: jsonOf(schemas.of(reflect.TypeOf(r.body)))}
 		default:
 			o.RequestBody = &requestBody{Required: true, Content: jsonOf(schemas.of(reflect.TypeOf(r.body)))}
 		}

@@ -45,7 +45,7 @@ func nodeRoutes(b Backend) []route {
 		},
 		{
 			pattern: "POST /nodes/{name}/arm", name: "arm", does: "Open an install window: the machine is erased in it",
-			body: armRequest{}, result: Node{}, fails: []string{"unknown-node", "impossible-window", "no-active-image", "unknown-image"},
+			body: armRequest{}, result: Node{}, fails: []string{"unknown-node", "impossible-window", "no-active-image", "unknown-image", "untrusted-image"},
 			serve: func(w http.ResponseWriter, r *http.Request) {
 				window, err := readWindow(http.MaxBytesReader(w, r.Body, maxBody))
 				if err != nil {

@@ -104,12 +104,20 @@ type InstallPlan struct {
 }
 
 // InstallImage locates an image. Its bytes are public and served over plain
-// HTTP; the digest of the block map, delivered over TLS, protects them.
+// HTTP; the digest of the block map, delivered over TLS, protects them, and a
+// signature says whose they are.
 type InstallImage struct {
 	ID             string `json:"id"`
 	DiskURL        string `json:"diskURL"`
 	BlockMapURL    string `json:"blockMapURL"`
 	BlockMapSHA256 string `json:"blockMapSHA256"`
+	// ManifestURL is of the image's manifest, SignatureURL of the signature of
+	// that, empty when nobody signed it.
+	ManifestURL  string `json:"manifestURL,omitempty"`
+	SignatureURL string `json:"signatureURL,omitempty"`
+	// Keys are public keys of minisign, in one line each, of which one must have
+	// signed the manifest. Without any, the server does not ask for it.
+	Keys []string `json:"keys,omitempty"`
 }
 
 // KeepPartition is the one partition with a label, if it has the size that the

@@ -8,7 +8,7 @@
 //
 // # The flow of publishing
 //
-//	Begin    manifest            → Upload   what is missing, and how much of it is there
+//	Begin    manifest, signature → Upload   what is missing, and how much of it is there
 //	Append   path, offset, bytes → length   as often as needed, after any break
 //	Commit   ID                             the image appears
 //	Activate ID                             new installs get it
@@ -20,7 +20,9 @@
 //   - What arrived stays, over broken connections and restarts: an upload goes
 //     on where it ended. A file that turns out wrong is dropped, no other.
 //   - Bytes that are in another image of the library are not sent again.
-//   - Nothing is written but files that the manifest names.
+//   - Nothing is written but files that the manifest names, and its signature.
+//   - With keys in [Options], what none of them signed is neither published nor
+//     activated; [Library.Trusted] says so of what is there already.
 //
 // [Single] is one image in its own folder, to which nothing can be published.
 //

@@ -188,7 +188,7 @@ func TestOtherFolders(t *testing.T) {
 func TestManifestTooLarge(t *testing.T) {
 	l, _ := open(t)
 	want := "reading the manifest: 16777217 bytes, more than the 16777216 that one may have"
-	if _, err := l.Begin(context.Background(), make([]byte, library.MaxManifest+1)); err == nil || err.Error() != want {
+	if _, err := l.Begin(context.Background(), library.Offer{Manifest: make([]byte, images.MaxManifest+1)}); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }
@@ -261,7 +261,7 @@ func TestRemovedByHand(t *testing.T) {
 	if err := l.Remove(ctx, "bb"); err != nil {
 		t.Error(err)
 	}
-	if _, err := library.Open(dir); err != nil {
+	if _, err := library.Open(dir, library.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(rest); !errors.Is(err, os.ErrNotExist) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/images/signature"
 	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
@@ -34,9 +35,17 @@ const (
 	removedSuffix = ".removed"
 )
 
+// Options of [Open] and [Single]. The zero value is usable.
+type Options struct {
+	// Keys are those of which one must have signed an image before it is
+	// published or activated; without any, nobody needs to.
+	Keys signature.Keys
+}
+
 // A Library is a folder of images, or one image.
 type Library struct {
-	dir string
+	dir  string
+	keys signature.Keys
 	// single is the ID of the one image, whose folder is dir.
 	single string
 
@@ -52,10 +61,13 @@ type Image struct {
 	// Dir is its folder.
 	Dir      string
 	Manifest images.Manifest
+	// Text is the manifest as it is, Signature that of it, nil when nobody
+	// signed it. Whether it is good says [Library.Trusted].
+	Text, Signature []byte
 }
 
 // Open opens the library in a folder, which is made if it is not there.
-func Open(dir string) (*Library, error) {
+func Open(dir string, o Options) (*Library, error) {
 	if _, err := os.Stat(filepath.Join(dir, images.ManifestFile)); err == nil {
 		return nil, fmt.Errorf("opening the library of images: %s is an image itself: name a folder for images", dir)
 	}
@@ -65,7 +77,7 @@ func Open(dir string) (*Library, error) {
 	if err := sweep(filepath.Join(dir, incomingDir)); err != nil {
 		return nil, fmt.Errorf("opening the library of images: %w", err)
 	}
-	return &Library{dir: dir}, nil
+	return &Library{dir: dir, keys: o.Keys}, nil
 }
 
 // sweep removes what a process that ended began to remove.
@@ -85,13 +97,13 @@ func sweep(incoming string) error {
 }
 
 // Single is one image in a folder of its own. Whether it can be served says
-// [Check].
-func Single(dir string) (*Library, error) {
+// [Check], and whether its signature is good [Library.Trusted].
+func Single(dir string, o Options) (*Library, error) {
 	m, err := images.OpenManifest(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &Library{dir: dir, single: m.ID}, nil
+	return &Library{dir: dir, keys: o.Keys, single: m.ID}, nil
 }
 
 // idRE matches IDs that may be names of folders and parts of URLs.
@@ -112,7 +124,7 @@ func Check(m images.Manifest) error {
 		}
 	}
 	for _, a := range m.Artifacts {
-		if !fs.ValidPath(a.Path) || a.Path == "." || a.Path == images.ManifestFile || a.Path == images.SumsFile || strings.HasSuffix(a.Path, partSuffix) {
+		if !fs.ValidPath(a.Path) || a.Path == "." || a.Path == images.ManifestFile || a.Path == images.SumsFile || a.Path == images.SignatureFile || strings.HasSuffix(a.Path, partSuffix) {
 			problems = append(problems, fmt.Errorf("artifact %q: not a path below the image's folder", a.Path))
 		}
 		if !digestRE.MatchString(a.SHA256) {
@@ -134,7 +146,7 @@ func (l *Library) Image(id string) (Image, error) {
 	case l.single == "" || l.single != id:
 		return Image{}, fmt.Errorf("image %q: %w", id, ErrUnknown)
 	}
-	m, err := images.OpenManifest(dir)
+	m, text, err := images.ReadManifest(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Image{}, fmt.Errorf("image %q: %w", id, ErrUnknown)
 	}
@@ -144,7 +156,11 @@ func (l *Library) Image(id string) (Image, error) {
 	if m.ID != id {
 		return Image{}, fmt.Errorf("reading image %q: the folder is that of image %q", id, m.ID)
 	}
-	return Image{Dir: dir, Manifest: m}, nil
+	sig, err := images.OpenSignature(dir)
+	if err != nil {
+		return Image{}, err
+	}
+	return Image{Dir: dir, Manifest: m, Text: text, Signature: sig}, nil
 }
 
 // Current returns the image that new installs get.
@@ -222,7 +238,11 @@ func (l *Library) lock(id string) (unlock func()) {
 func (l *Library) Activate(_ context.Context, id string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, err := l.Image(id); err != nil {
+	one, err := l.Image(id)
+	if err == nil {
+		err = l.Trusted(one)
+	}
+	if err != nil {
 		return fmt.Errorf("activating an image: %w", err)
 	}
 	if l.single != "" {

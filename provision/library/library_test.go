@@ -50,7 +50,7 @@ func text(t *testing.T, m images.Manifest) []byte {
 func open(t *testing.T) (*library.Library, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "images")
-	l, err := library.Open(dir)
+	l, err := library.Open(dir, library.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func open(t *testing.T) (*library.Library, string) {
 // have returns how much of each file there is.
 func have(t *testing.T, l *library.Library, m images.Manifest) map[string]int64 {
 	t.Helper()
-	u, err := l.Begin(context.Background(), text(t, m))
+	u, err := l.Begin(context.Background(), library.Offer{Manifest: text(t, m)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestPublish(t *testing.T) {
 	if err := l.Commit(ctx, "aa"); err != nil {
 		t.Errorf("committed again: %v", err)
 	}
-	if u, err := l.Begin(ctx, text(t, m)); err != nil || !u.Complete || len(u.Files) != 0 {
+	if u, err := l.Begin(ctx, library.Offer{Manifest: text(t, m)}); err != nil || !u.Complete || len(u.Files) != 0 {
 		t.Errorf("begun again: %+v, %v", u, err)
 	}
 	if err := l.Activate(ctx, "bb"); !errors.Is(err, library.ErrUnknown) {
@@ -109,7 +109,7 @@ func TestPublish(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Another process sees the same.
-	again, err := library.Open(dir)
+	again, err := library.Open(dir, library.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestResume(t *testing.T) {
 	if n != 700 || !errors.Is(err, broken) {
 		t.Fatalf("cut: %d, %v", n, err)
 	}
-	again, err := library.Open(dir) // after a restart
+	again, err := library.Open(dir, library.Options{}) // after a restart
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,6 +232,7 @@ func TestRefused(t *testing.T) {
 		{"outside", func(m *images.Manifest) { m.Artifacts[0].Path = "../x" }, `artifact "../x": not a path below the image's folder`},
 		{"absolute", func(m *images.Manifest) { m.Artifacts[0].Path = "/x" }, `artifact "/x": not a path below the image's folder`},
 		{"the manifest itself", func(m *images.Manifest) { m.Artifacts[0].Path = "manifest.json" }, `artifact "manifest.json": not a path below the image's folder`},
+		{"the signature", func(m *images.Manifest) { m.Artifacts[0].Path = "manifest.json.minisig" }, `artifact "manifest.json.minisig": not a path below the image's folder`},
 		{"digest", func(m *images.Manifest) { m.Artifacts[0].SHA256 = "AA" }, `artifact "disk.raw": "AA" is not a digest`},
 		{"size", func(m *images.Manifest) { m.Artifacts[0].Size = -1 }, `artifact "disk.raw": a size of -1 bytes`},
 		{"kind", func(m *images.Manifest) { m.Kind = "Cluster" }, "reading the manifest: not the manifest of an image of k8snode.io/v1alpha1"},
@@ -239,7 +240,7 @@ func TestRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := manifest("aa")
 			tt.change(&m)
-			if _, err := l.Begin(ctx, text(t, m)); err == nil || err.Error() != tt.want {
+			if _, err := l.Begin(ctx, library.Offer{Manifest: text(t, m)}); err == nil || err.Error() != tt.want {
 				t.Errorf("%v, want %s", err, tt.want)
 			}
 		})
@@ -260,14 +261,14 @@ func TestRefused(t *testing.T) {
 	}
 	// An image is no library.
 	publish(t, l, manifest("aa"))
-	if _, err := library.Open(filepath.Join(dir, "aa")); err == nil || !strings.Contains(err.Error(), "is an image itself") {
+	if _, err := library.Open(filepath.Join(dir, "aa"), library.Options{}); err == nil || !strings.Contains(err.Error(), "is an image itself") {
 		t.Errorf("an image as a library: %v", err)
 	}
-	one, err := library.Single(filepath.Join(dir, "aa"))
+	one, err := library.Single(filepath.Join(dir, "aa"), library.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := one.Begin(ctx, text(t, manifest("bb"))); !errors.Is(err, library.ErrSingle) {
+	if _, err := one.Begin(ctx, library.Offer{Manifest: text(t, manifest("bb"))}); !errors.Is(err, library.ErrSingle) {
 		t.Errorf("publishing to one image: %v", err)
 	}
 	if current, err := one.Current(); err != nil || current.Manifest.ID != "aa" {
@@ -304,11 +305,11 @@ func FuzzBegin(f *testing.F) {
 	f.Add([]byte(`{"apiVersion":"k8snode.io/v1alpha1","kind":"ImageManifest","id":"a","artifacts":[{"path":"a/../../b"}]}`))
 	f.Fuzz(func(t *testing.T, manifest []byte) {
 		dir := t.TempDir()
-		l, err := library.Open(filepath.Join(dir, "library"))
+		l, err := library.Open(filepath.Join(dir, "library"), library.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		u, err := l.Begin(context.Background(), manifest)
+		u, err := l.Begin(context.Background(), library.Offer{Manifest: manifest})
 		if err != nil {
 			return
 		}

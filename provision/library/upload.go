@@ -10,11 +10,18 @@ import (
 	"path/filepath"
 
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/images/signature"
 	"github.com/k8snode/k8snode/internal/atomicfile"
 )
 
-// MaxManifest bounds a manifest in bytes.
-const MaxManifest = 16 << 20
+// An Offer is an image that somebody wants to publish.
+type Offer struct {
+	// Manifest is the text of its manifest.
+	Manifest []byte
+	// Signature is one of Manifest, as package signature makes them; nil for
+	// none.
+	Signature []byte
+}
 
 // An Upload says how far the publishing of an image is.
 type Upload struct {
@@ -64,36 +71,54 @@ func Needed(m images.Manifest) []images.Artifact {
 	return needed
 }
 
-// Begin begins to publish an image, or goes on with it.
-func (l *Library) Begin(_ context.Context, manifest []byte) (Upload, error) {
+// Begin begins to publish an image, or goes on with it. An image that is there
+// gets the signature, if there is one in the offer.
+func (l *Library) Begin(_ context.Context, o Offer) (Upload, error) {
 	if l.single != "" {
 		return Upload{}, ErrSingle
 	}
-	if len(manifest) > MaxManifest {
-		return Upload{}, fmt.Errorf("reading the manifest: %d bytes, more than the %d that one may have", len(manifest), MaxManifest)
-	}
-	m, err := images.ParseManifest("the manifest", manifest)
+	m, err := l.admit(o)
 	if err != nil {
 		return Upload{}, err
 	}
-	if err := Check(m); err != nil {
-		return Upload{}, err
-	}
 	defer l.lock(m.ID)()
-	if _, err := l.Image(m.ID); err == nil {
+	if one, err := l.Image(m.ID); err == nil {
+		if err := l.sign(one, o); err != nil {
+			return Upload{}, fmt.Errorf("signing image %q: %w", m.ID, err)
+		}
 		return Upload{ID: m.ID, Complete: true}, nil
 	} else if !errors.Is(err, ErrUnknown) {
 		return Upload{}, err
 	}
 	upload := Upload{ID: m.ID}
-	if upload.Files, err = l.begin(m, manifest); err != nil {
+	if upload.Files, err = l.begin(m, o); err != nil {
 		return Upload{}, fmt.Errorf("publishing image %q: %w", m.ID, err)
 	}
 	return upload, nil
 }
 
+// admit reads the manifest of an offer that may be published.
+func (l *Library) admit(o Offer) (images.Manifest, error) {
+	if len(o.Manifest) > images.MaxManifest {
+		return images.Manifest{}, fmt.Errorf("reading the manifest: %d bytes, more than the %d that one may have", len(o.Manifest), images.MaxManifest)
+	}
+	m, err := images.ParseManifest("the manifest", o.Manifest)
+	if err != nil {
+		return images.Manifest{}, err
+	}
+	if err := Check(m); err != nil {
+		return images.Manifest{}, err
+	}
+	if len(o.Signature) > 0 {
+		if _, err := signature.Read(o.Signature); err != nil {
+			return images.Manifest{}, fmt.Errorf("reading the signature of image %q: %w", m.ID, err)
+		}
+	}
+	return m, l.trusted(m.ID, o)
+}
+
 // begin makes the folder of an upload, and says what is in it.
-func (l *Library) begin(m images.Manifest, manifest []byte) ([]File, error) {
+func (l *Library) begin(m images.Manifest, o Offer) ([]File, error) {
 	root, err := os.OpenRoot(l.dir)
 	if err != nil {
 		return nil, err
@@ -101,7 +126,7 @@ func (l *Library) begin(m images.Manifest, manifest []byte) ([]File, error) {
 	defer root.Close()
 	dir := filepath.Join(incomingDir, m.ID)
 	known, err := root.ReadFile(filepath.Join(dir, images.ManifestFile))
-	if err != nil || !bytes.Equal(known, manifest) {
+	if err != nil || !bytes.Equal(known, o.Manifest) {
 		// What is there belongs to other bytes under the same ID, or to none. The
 		// manifest is written once: the upload is nothing without it.
 		if err := root.RemoveAll(dir); err != nil {
@@ -110,7 +135,12 @@ func (l *Library) begin(m images.Manifest, manifest []byte) ([]File, error) {
 		if err := root.MkdirAll(dir, 0o755); err != nil {
 			return nil, err
 		}
-		if err := atomicfile.Write(filepath.Join(l.dir, dir, images.ManifestFile), manifest, 0o644); err != nil {
+		if err := atomicfile.Write(filepath.Join(l.dir, dir, images.ManifestFile), o.Manifest, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	if len(o.Signature) > 0 {
+		if err := atomicfile.Write(filepath.Join(l.dir, dir, images.SignatureFile), o.Signature, 0o644); err != nil {
 			return nil, err
 		}
 	}
@@ -295,10 +325,27 @@ func (l *Library) Commit(_ context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	// The keys may be others than those of Begin.
+	if err := l.trustedUpload(id); err != nil {
+		return err
+	}
 	if err := l.commit(m); err != nil {
 		return fmt.Errorf("publishing image %q: %w", id, err)
 	}
 	return nil
+}
+
+func (l *Library) trustedUpload(id string) error {
+	dir := filepath.Join(l.dir, incomingDir, id)
+	_, text, err := images.ReadManifest(dir)
+	if err != nil {
+		return err
+	}
+	sig, err := images.OpenSignature(dir)
+	if err != nil {
+		return err
+	}
+	return l.trusted(id, Offer{Manifest: text, Signature: sig})
 }
 
 func (l *Library) commit(m images.Manifest) error {

@@ -3,7 +3,7 @@
 //
 // # The flow
 //
-//	Begin    the manifest    → what is missing there
+//	Begin    the manifest    → what is missing there; its signature goes along
 //	Append   each file, from where it ended
 //	Commit   the image appears
 //	Activate if that was asked for: new installs get it

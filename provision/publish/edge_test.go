@@ -73,7 +73,7 @@ func TestSpoiledByServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Begin(ctx, manifest); err != nil {
+	if _, err := l.Begin(ctx, library.Offer{Manifest: manifest}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Append(ctx, "aa", images.DiskFile, 0, bytes.NewReader(make([]byte, 1<<20))); err != nil {
@@ -125,7 +125,7 @@ func TestOtherSize(t *testing.T) {
 				t.Fatal(err)
 			}
 			l := newLibrary(t)
-			if _, err := l.Begin(context.Background(), manifest); err != nil {
+			if _, err := l.Begin(context.Background(), library.Offer{Manifest: manifest}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := l.Append(context.Background(), "aa", images.DiskFile, 0, bytes.NewReader(b[:resumed])); err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/k8snode/k8snode/images"
+	"github.com/k8snode/k8snode/images/signature"
 	"github.com/k8snode/k8snode/provision/library"
 )
 
@@ -22,7 +23,7 @@ import (
 // has one. Append returns a [*library.OffsetError] for bytes that do not begin
 // where the file ends there.
 type Target interface {
-	Begin(ctx context.Context, manifest []byte) (library.Upload, error)
+	Begin(ctx context.Context, o library.Offer) (library.Upload, error)
 	Append(ctx context.Context, id, path string, offset int64, content io.Reader) (int64, error)
 	Commit(ctx context.Context, id string) error
 	Activate(ctx context.Context, id string) error
@@ -42,6 +43,9 @@ const (
 // Options of [Image]. The zero value is usable.
 type Options struct {
 	After After
+	// Keys are those of which one must have signed the image; without any, the
+	// target alone decides.
+	Keys signature.Keys
 	// Attempts is how often in a row sending may fail without a byte of
 	// progress; zero is 5.
 	Attempts int
@@ -64,19 +68,25 @@ func (e *LocalFileError) Error() string {
 
 // Image publishes the image in a folder, and returns its manifest.
 func Image(ctx context.Context, dir string, to Target, o Options) (images.Manifest, error) {
-	m, err := images.OpenManifest(dir)
+	m, text, err := images.ReadManifest(dir)
 	if err != nil {
 		return images.Manifest{}, err
 	}
-	text, err := os.ReadFile(filepath.Join(dir, images.ManifestFile))
-	if err != nil {
-		return images.Manifest{}, fmt.Errorf("reading the image: %w", err)
-	}
-	upload, err := to.Begin(ctx, text)
+	sig, err := images.OpenSignature(dir)
 	if err != nil {
 		return images.Manifest{}, err
 	}
-	s := sender{dir: dir, to: to, o: o.withDefaults(), upload: upload}
+	if len(o.Keys) > 0 {
+		if _, err := o.Keys.Check(text, sig); err != nil {
+			return images.Manifest{}, fmt.Errorf("publishing %s: %w; sign it with \"k8snode sign\"", dir, err)
+		}
+	}
+	offer := library.Offer{Manifest: text, Signature: sig}
+	upload, err := to.Begin(ctx, offer)
+	if err != nil {
+		return images.Manifest{}, err
+	}
+	s := sender{dir: dir, to: to, o: o.withDefaults(), offer: offer, upload: upload}
 	if !upload.Complete {
 		if err := s.files(ctx); err != nil {
 			return images.Manifest{}, err
@@ -120,6 +130,7 @@ type sender struct {
 	dir    string
 	to     Target
 	o      Options
+	offer  library.Offer
 	upload library.Upload
 	// done are the bytes of files that are at the target, but for the one that
 	// is being sent.
@@ -188,11 +199,7 @@ func final(ctx context.Context, err error) bool {
 // ask asks how much of a file has arrived; a server that does not answer has
 // nothing new to say. What has all of its bytes there is right.
 func (s *sender) ask(ctx context.Context, f library.File) (int64, error) {
-	text, err := os.ReadFile(filepath.Join(s.dir, images.ManifestFile))
-	if err != nil {
-		return 0, fmt.Errorf("reading the image: %w", err)
-	}
-	upload, err := s.to.Begin(ctx, text)
+	upload, err := s.to.Begin(ctx, s.offer)
 	if err != nil {
 		return f.Have, ctx.Err()
 	}

@@ -113,7 +113,7 @@ func serve(t *testing.T, l *library.Library, after int64) (*admin.Client, *cutti
 
 func newLibrary(t *testing.T) *library.Library {
 	t.Helper()
-	l, err := library.Open(filepath.Join(t.TempDir(), "images"))
+	l, err := library.Open(filepath.Join(t.TempDir(), "images"), library.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +211,7 @@ func TestSpoiledThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Begin(ctx, manifest); err != nil {
+	if _, err := l.Begin(ctx, library.Offer{Manifest: manifest}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Append(ctx, "aa", images.DiskFile, 0, bytes.NewReader(make([]byte, 1<<20))); err != nil {
@@ -237,7 +237,7 @@ func TestFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, err := library.Single(current.Dir)
+	one, err := library.Single(current.Dir, library.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

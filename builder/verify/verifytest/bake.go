@@ -246,7 +246,7 @@ func (b *baker) initramfs() []byte {
 func WriteSums(dir string) error {
 	var lines bytes.Buffer
 	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || d.Name() == images.SumsFile {
+		if err != nil || d.IsDir() || d.Name() == images.SumsFile || d.Name() == images.SignatureFile {
 			return err
 		}
 		sum, _, err := source.SumFile(p)

@@ -5,12 +5,14 @@
 // The flow is [Run], one numbered stage after the other:
 //
 //  1. write cluster.yaml, make the secrets, render every node's config
-//  2. serve, inside an isolated network
-//  3. see that a closed server gives nothing away, then arm both nodes
-//  4. power on; follow both machines from PXE to kubeadm's end
-//  5. see with kubectl that both nodes are Ready
-//  6. see that a second reader is refused
-//  7. start a pod on the worker and ask it something over the network
+//  2. see that an image that is not signed is not served, then sign it
+//  3. serve, inside an isolated network
+//  4. see that a closed server gives nothing away, then arm both nodes
+//  5. power on; follow both machines from PXE to kubeadm's end; they looked who
+//     signed the image
+//  6. see with kubectl that both nodes are Ready
+//  7. see that a second reader is refused
+//  8. start a pod on the worker and ask it something over the network
 //
 // The [Timeline] says how long each stage took, and each step of each node.
 //

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/k8snode/k8snode/butane/cluster"
 	"github.com/k8snode/k8snode/images"
@@ -33,9 +34,16 @@ type documents struct {
 	// site.
 	tokens    string
 	authority string
+	// image is the folder of the image that is served, key the private key that
+	// signs it.
+	image string
+	key   string
 	// kubectl is the path of the program.
 	kubectl string
 }
+
+// publicKey is the file that k8snode keygen writes beside the private key.
+func (d documents) publicKey() string { return strings.TrimSuffix(d.key, ".key") + ".pub" }
 
 // token is the file with the token of a role.
 func (d documents) token(role access.Role) string { return d.tokens + "." + string(role) }
@@ -58,6 +66,8 @@ func render(ctx context.Context, opts Options, manifest images.Manifest) (docume
 		kubeconfig: filepath.Join(opts.Dir, "admin.conf"),
 		tokens:     filepath.Join(opts.Dir, "tokens"),
 		authority:  filepath.Join(opts.Dir, "provision-ca.pem"),
+		image:      filepath.Join(opts.Dir, "image"),
+		key:        filepath.Join(opts.Dir, "image.key"),
 	}
 	spec, err := cluster.Parse("cluster.yaml", clusterDocument)
 	if err != nil {

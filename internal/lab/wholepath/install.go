@@ -38,7 +38,7 @@ func (c *Cluster) install(ctx context.Context, opts Options, k8snode tool) error
 	follow := newFollower(names, poweredOn)
 	defer func() { c.Timeline.Nodes = follow.nodeTimes() }()
 	wait := kube.Waiter{What: "the nodes to be ready", Every: time.Second, Stall: opts.Stall, Now: opts.Now}
-	return wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
+	err := wait.Until(ctx, func(ctx context.Context) (string, bool, error) {
 		if err := c.dead(); err != nil {
 			return "", false, err
 		}
@@ -52,6 +52,10 @@ func (c *Cluster) install(ctx context.Context, opts Options, k8snode tool) error
 		}
 		return follow.summary(), follow.done(), err
 	})
+	if err != nil {
+		return err
+	}
+	return looked(c.Machines)
 }
 
 func newMachine(ctx context.Context, network *lab.Network, opts Options, n cluster.Node) (lab.Machine, error) {

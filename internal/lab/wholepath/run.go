@@ -41,6 +41,11 @@ func (c *Cluster) perform(ctx context.Context, opts Options, manifest images.Man
 	if err != nil {
 		return err
 	}
+	if err := run.stage("refuse what is not signed, then sign", func() error {
+		return sign(ctx, opts, docs)
+	}); err != nil {
+		return err
+	}
 	k8snode, err := stage(run, "serve", func() (tool, error) {
 		return c.serve(ctx, opts, docs)
 	})

@@ -86,7 +86,7 @@ func TestRunExplainsADeadServer(t *testing.T) {
 	if !errors.As(err, &explained) {
 		t.Fatalf("got error %v, want a wholepath.Error", err)
 	}
-	want := `^stage 2, serve: waiting for the server to answer: the server ended \(exit status 1\)$`
+	want := `^stage 3, serve: waiting for the server to answer: the server ended \(exit status 1\)$`
 	if got := explained.Err.Error(); !regexp.MustCompile(want).MatchString(got) {
 		t.Errorf("got error %q, want a match of %s", got, want)
 	}

@@ -29,7 +29,7 @@ func (c *Cluster) serve(ctx context.Context, opts Options, docs documents) (tool
 	server, err := network.Start(ctx, lab.Program{
 		Label: "serve",
 		Path:  opts.K8snode,
-		Args:  k8snode.serveArgs(opts.Image, network.Bridge()),
+		Args:  k8snode.serveArgs(network.Bridge()),
 		Log:   docs.serveLog,
 	})
 	if err != nil {

@@ -48,9 +48,9 @@ func (t tool) render(ctx context.Context, image string) error {
 }
 
 // serveArgs start the server.
-func (t tool) serveArgs(image, bridge string) []string {
+func (t tool) serveArgs(bridge string) []string {
 	args := append([]string{"serve"}, t.docs.secretArgs()...)
-	return append(args, "--image", image, "--interface", bridge, "--socket", t.socket, "--data", t.docs.data, "--new-cluster",
+	return append(args, "--image", t.docs.image, "--image-key", t.docs.publicKey(), "--interface", bridge, "--socket", t.socket, "--data", t.docs.data, "--new-cluster",
 		"--operators", strings.TrimPrefix(t.site, "https://"), "--operators-tokens", t.docs.tokens)
 }
 

@@ -33,6 +33,10 @@ install() {
         ip modprobe mountpoint echo sh
     inst_simple "$moddir/ignition" /usr/bin/ignition
     inst_simple "$moddir/k8snode-agent" /usr/bin/k8snode-agent
+    # Keys that an image must be signed with (spec.imageKeys).
+    if [ -e "$moddir/image-keys" ]; then
+        inst_simple "$moddir/image-keys" /etc/k8snode/image-keys || exit 1
+    fi
     inst_script "$moddir/k8snode-sysroot.sh" /usr/libexec/k8snode/sysroot
     inst_script "$moddir/k8snode-hold.sh" /usr/libexec/k8snode/hold
     inst_script "$moddir/k8snode-network.sh" /usr/libexec/k8snode/network

@@ -88,7 +88,7 @@ func (p *PostProcessor) target() (publish.Target, string, error) {
 	if p.config.Socket != "" {
 		return admin.NewClient(p.config.Socket), p.config.Socket, nil
 	}
-	l, err := library.Open(p.config.Directory)
+	l, err := library.Open(p.config.Directory, library.Options{})
 	return l, p.config.Directory, err
 }
 
